@@ -1,0 +1,63 @@
+"""Reads what clients send: one decoder for every body and query, whose failures are 4xx."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from tokenflowd.config import ServerConfig
+from tokenflowd.errors import BadRequest, InvalidField, RequestTimeout, TooLarge
+
+T = TypeVar("T", bound=msgspec.Struct)
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
+
+
+async def read_json(request: web.Request, schema: type[T], settings: ServerConfig) -> T:
+    """The body as `schema`. Raises BadRequest, InvalidField, TooLarge, RequestTimeout."""
+    body = await _read(request, settings)
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
+    if not isinstance(fields, dict):
+        raise BadRequest("the body must be a JSON object")
+    return _convert({_snake_case(name): value for name, value in fields.items()} | fields, schema)
+
+
+def read_query(query: Mapping[str, str], schema: type[T]) -> T:
+    """The query string as `schema`. Raises InvalidField."""
+    return _convert(dict(query), schema, strict=False)
+
+
+async def _read(request: web.Request, settings: ServerConfig) -> bytes:
+    limit = settings.max_body_bytes
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"the body has more than {limit} bytes (server.max_body_bytes)")
+    try:
+        # A body that trickles in never times out by itself.
+        async with asyncio.timeout(settings.body_timeout_s):
+            return await request.read()
+    except TimeoutError:
+        raise RequestTimeout(
+            f"the body did not arrive within {settings.body_timeout_s:g} s"
+        ) from None
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"the body has more than {limit} bytes (server.max_body_bytes)") from None
+
+
+def _convert(fields: dict[str, Any], schema: type[T], *, strict: bool = True) -> T:
+    try:
+        return msgspec.convert(fields, schema, strict=strict)
+    except msgspec.ValidationError as error:
+        raise InvalidField(str(error)) from None
+
+
+def _snake_case(name: str) -> str:
+    return _HUMP.sub(r"_\1", name).lower()

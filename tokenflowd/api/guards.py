@@ -1,0 +1,134 @@
+"""Middlewares before every handler: errors as JSON, Host, Origin with CORS, content type."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from tokenflowd.api.schemas import Error
+from tokenflowd.config import ServerConfig
+from tokenflowd.errors import Busy, Forbidden, TokenFlowError, UnsupportedMediaType
+
+log = logging.getLogger("tokenflowd.requests")
+
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_METHODS = "GET, POST, DELETE"
+_HEADERS = "Authorization, Content-Type"
+_PREFLIGHT_MAX_AGE_S = "600"
+
+
+def json_response(content: object, *, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(content), status=status, content_type="application/json"
+    )
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure becomes `{"error", "detail"}`; every request becomes one log line."""
+    started = time.monotonic()
+    try:
+        response = await handler(request)
+    except TokenFlowError as error:
+        response = json_response(Error(error.error, error.detail), status=error.status)
+        if isinstance(error, Busy):
+            response.headers[hdrs.RETRY_AFTER] = str(error.retry_after_s)
+    except web.HTTPException as error:
+        detail = f"{request.method} {request.path}: {error.reason}"
+        response = json_response(Error(error.reason.lower(), detail), status=error.status)
+        if hdrs.ALLOW in error.headers:
+            response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        response = json_response(
+            Error("internal error", "this is a fault of TokenFlow; its log has the details"),
+            status=500,
+        )
+    _log(request, response.status, time.monotonic() - started)
+    return response
+
+
+def guard_host(settings: ServerConfig) -> Middleware:
+    """Refuses names that a page could have rebound to this machine by DNS."""
+    allowed = frozenset(settings.allowed_hosts)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # The header itself, and what aiohttp makes of it: an absolute-form request target
+        # overrides the header in `request.host`.
+        named = [*request.headers.getall(hdrs.HOST, []), request.host]
+        local = _local_hosts(request)
+        if len(named) != 2 or not all(name in allowed or name in local for name in named):
+            raise Forbidden(
+                f"this daemon does not answer as {named[0]!r}; add the name to "
+                "server.allowed_hosts if it should"
+            )
+        return await handler(request)
+
+    return guard
+
+
+def guard_origin(settings: ServerConfig) -> Middleware:
+    """Lets in pages of the allowed origins only, and tells their browsers so (CORS).
+
+    Clients that are no pages (curl, scripts, the TUI) send no Origin and pass.
+    """
+    allowed = frozenset(settings.allowed_origins)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origins = request.headers.getall(hdrs.ORIGIN, [])
+        if not origins:
+            return await handler(request)
+        if len(origins) != 1 or origins[0] not in allowed:
+            raise Forbidden(
+                f"pages of {origins[0]!r} may not call this daemon; add the origin to "
+                "server.allowed_origins if they should"
+            )
+        if request.method == hdrs.METH_OPTIONS:
+            response: web.StreamResponse = web.Response(status=204, headers=_preflight())
+        else:
+            response = await handler(request)
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origins[0]
+        response.headers[hdrs.VARY] = hdrs.ORIGIN
+        return response
+
+    return guard
+
+
+@web.middleware
+async def guard_content_type(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A form or text/plain body needs no preflight, so a foreign page could send one."""
+    if request.method in (hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_PATCH):
+        if request.content_type != "application/json":
+            raise UnsupportedMediaType("send the body with Content-Type: application/json")
+        if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType(f"the body must be in UTF-8, not {request.charset}")
+    return await handler(request)
+
+
+def _local_hosts(request: web.Request) -> set[str]:
+    """This machine's names with the port that the request came in by."""
+    socket_name = request.transport.get_extra_info("sockname") if request.transport else None
+    port = socket_name[1] if isinstance(socket_name, tuple) else None
+    bare = _LOOPBACK_NAMES if port in (80, None) else ()
+    return {*bare, *(f"{name}:{port}" for name in _LOOPBACK_NAMES)}
+
+
+def _preflight() -> dict[str, str]:
+    return {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: _METHODS,
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _HEADERS,
+        hdrs.ACCESS_CONTROL_MAX_AGE: _PREFLIGHT_MAX_AGE_S,
+    }
+
+
+def _log(request: web.Request, status: int, seconds: float) -> None:
+    # A path may hold anything: control characters would forge lines.
+    path = re.sub(r"[^\x21-\x7e]", "?", request.path)[:200]
+    log.info("%s %s %d %.1f ms", request.method, path, status, seconds * 1000)

@@ -1,0 +1,54 @@
+"""The one place that moves synchronous work off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from tokenflowd.errors import Busy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Threads that tokenize, select and read SQLite; the engine's own threads run the models.
+WORKERS = 8
+# Calls that may wait for a thread before clients are told to come back.
+QUEUE = 256
+
+
+class Offload:
+    """Runs plain functions in a bounded pool of threads."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="service")
+        self._waiting = 0
+
+    async def run(self, function: Callable[..., R], *arguments: object, **named: object) -> R:
+        """The result of `function`. Raises Busy when too many wait already."""
+        if self._waiting >= WORKERS + QUEUE:
+            raise Busy(f"{self._waiting} requests are waiting; try again shortly")
+        self._waiting += 1
+        try:
+            call = partial(function, *arguments, **named)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        finally:
+            self._waiting -= 1
+
+    async def run_stoppable(
+        self, function: Callable[..., R], *arguments: object, **named: object
+    ) -> R:
+        """As `run`, for functions that take a `stop` event, which is set when the caller is
+        cancelled: a running thread can only be asked."""
+        stop = threading.Event()
+        try:
+            return await self.run(function, *arguments, stop=stop, **named)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)

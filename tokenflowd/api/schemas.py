@@ -1,0 +1,131 @@
+"""What goes in and out, as types: decoding, validation and OpenAPI come from these.
+
+Requests are accepted in snake_case and in camelCase; unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from tokenflowd.config import Mode, PreserveKind
+from tokenflowd.route import DEFAULT_CATEGORIES
+
+MAX_CATEGORIES = 256
+MAX_CATEGORY_CHARS = 200
+MAX_FORCE_TOKENS = 100  # LLMLingua-2's max_force_token
+
+Category = Annotated[str, Meta(min_length=1, max_length=MAX_CATEGORY_CHARS, pattern=r"\S")]
+
+
+class Error(Struct, frozen=True):
+    """What every answer above 399 says: a short name, and what is wrong and where."""
+
+    error: str
+    detail: str
+
+
+class CompressRequest(Struct, frozen=True):
+    text: str
+    ratio: Annotated[float, Meta(gt=0, le=1, description="Share of the tokens to keep")] | None = (
+        None
+    )
+    target_token: Annotated[int, Meta(gt=0, description="Tokens to keep")] | None = None
+    force_tokens: Annotated[
+        list[Annotated[str, Meta(min_length=1)]], Meta(max_length=MAX_FORCE_TOKENS)
+    ] = []
+    force_reserve_digit: bool = False
+    drop_consecutive: bool = False
+    question: str = ""
+    preserve: list[PreserveKind] | None = None
+    mode: Mode | None = None
+    return_words: bool = False
+
+
+class WordOut(Struct, frozen=True):
+    text: Annotated[str, Meta(description="The word and the white space after it")]
+    keep: bool
+    probability: float
+
+
+class CompressResponse(Struct, frozen=True):
+    id: Annotated[str, Meta(description="In the history")] | None
+    original_text: str
+    compressed_text: str
+    original_tokens: int
+    compressed_tokens: int
+    compression_ratio: Annotated[float, Meta(description="Original by compressed tokens")]
+    over_budget: Annotated[bool, Meta(description="What had to be kept is more than was asked for")]
+    model: str
+    tokenizer: str
+    latency_ms: float
+    words: list[WordOut] | UnsetType = UNSET
+
+
+class ClassifyRequest(Struct, frozen=True):
+    prompt: str
+    possible_categories: Annotated[
+        tuple[Category, ...], Meta(min_length=1, max_length=MAX_CATEGORIES)
+    ] = DEFAULT_CATEGORIES
+    multi_label: bool = False
+
+
+class ClassifyResponse(Struct, frozen=True):
+    id: Annotated[str, Meta(description="In the history")] | None
+    top_category: str
+    confidence_score: float
+    all_categories: dict[str, float]
+    recommended_model: str
+    model: str
+    latency_ms: float
+
+
+class RankedModelOut(Struct, frozen=True):
+    id: str
+    name: str
+    primary: bool
+    provider: str
+    configured: Annotated[bool, Meta(description="Its provider's key is set")]
+
+
+class RankingOut(Struct, frozen=True):
+    title: str
+    description: str
+    models: list[RankedModelOut]
+
+
+class HistoryQuery(Struct, frozen=True):
+    q: Annotated[str, Meta(description="Full text, in prompts and results")] = ""
+    kind: Literal["", "compress", "classify"] = ""
+    model: str = ""
+    category: str = ""
+    since: Annotated[
+        str,
+        Meta(
+            description="ISO 8601 date or time in UTC",
+            pattern=r"^(\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?Z?)?)?$",
+        ),
+    ] = ""
+    before: Annotated[str, Meta(description="Continue after this id, back in time")] = ""
+    limit: Annotated[int, Meta(ge=1, le=500)] = 50
+
+
+class HistoryPage(Struct, frozen=True):
+    requests: list[dict[str, Any]]
+    next_before: Annotated[str, Meta(description="Pass it as `before` for more")] | None
+
+
+class ModelState(Struct, frozen=True):
+    id: str
+    ready: bool
+    problem: str | UnsetType = UNSET
+
+
+class Health(Struct, frozen=True):
+    status: Literal["ok", "degraded"]
+    version: str
+    uptime_s: float
+    models: dict[str, ModelState]
+    history: Literal["ok", "degraded"]
+    problem: str | UnsetType = UNSET

@@ -1,0 +1,36 @@
+"""Wires the HTTP edge to the services, once; nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from tokenflowd.api import add_routes
+from tokenflowd.api.guards import answer_errors, guard_content_type, guard_host, guard_origin
+from tokenflowd.api.offload import Offload
+from tokenflowd.services import Services
+
+
+def build_app(services: Services) -> web.Application:
+    """The daemon as an aiohttp application; it closes the services when it is cleaned up."""
+    settings = services.config.server
+    offload = Offload()
+    app = web.Application(
+        client_max_size=settings.max_body_bytes,
+        middlewares=[
+            answer_errors,
+            guard_host(settings),
+            guard_origin(settings),
+            guard_content_type,
+        ],
+    )
+    add_routes(app, services, offload)
+
+    async def lifetime(app: web.Application) -> AsyncIterator[None]:
+        yield
+        offload.close()
+        services.close()
+
+    app.cleanup_ctx.append(lifetime)
+    return app

@@ -1,0 +1,35 @@
+"""The command line: `tokenflow` for people and scripts, `tokenflowd` for the daemon.
+
+Commands import what they need when they run, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from tokenflowd import __version__
+from tokenflowd.cli.classify import classify
+from tokenflowd.cli.compress import compress
+from tokenflowd.cli.config import config
+from tokenflowd.cli.doctor import doctor
+from tokenflowd.cli.history import history
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tokenflow")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False),
+    help="Where the history, the models and config.toml are. [default: TOKENFLOW_HOME]",
+)
+@click.pass_context
+def main(context: click.Context, data_dir: str | None) -> None:
+    """Compress and classify prompts on this machine, and find them again.
+
+    Uses the running daemon (tokenflowd); without one, starts what it needs by itself.
+    """
+    context.obj = data_dir
+
+
+for command in (compress, classify, history, config, doctor):
+    main.add_command(command)

@@ -1,0 +1,82 @@
+"""tokenflowd: the daemon."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from tokenflowd import __version__
+
+if TYPE_CHECKING:
+    from tokenflowd.config import Config
+
+STARTED = time.monotonic()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tokenflowd")
+@click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
+@click.option("-p", "--port", type=int, help="Port; 0 takes a free one. [default: 8000]")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False),
+    help="Where the history, the models and config.toml are. [default: TOKENFLOW_HOME]",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="[default: info]",
+)
+def main(host: str | None, port: int | None, data_dir: str | None, log_level: str | None) -> None:
+    """Answer on http://localhost:8000 until interrupted."""
+    import asyncio
+    import logging
+
+    import uvloop
+
+    from tokenflowd.cli.session import configuration, errors_for_people
+
+    given = {"host": host, "port": port, "log_level": log_level}
+    flags = {name: value for name, value in given.items() if value is not None}
+    with errors_for_people():
+        config = configuration(data_dir, server=flags)
+        logging.basicConfig(
+            level=config.server.log_level.upper(),
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config))
+
+
+async def _serve(config: Config) -> None:
+    import asyncio
+    import logging
+    import signal
+
+    from tokenflowd.server import serve
+    from tokenflowd.services import Services
+
+    services = Services(config)
+    services.load()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    def on_ready(url: str) -> None:
+        services.store.lock.publish(url)
+        logging.getLogger("tokenflowd").info(
+            "TokenFlow %s answers on %s, %.2f s after its start",
+            __version__,
+            url,
+            time.monotonic() - STARTED,
+        )
+
+    await serve(
+        services,
+        host=config.server.host,
+        port=config.server.port,
+        stop=stop,
+        on_ready=on_ready,
+    )

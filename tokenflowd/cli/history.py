@@ -1,0 +1,114 @@
+"""tokenflow history: find requests again."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Any
+
+import click
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def history(context: click.Context) -> None:
+    """Find past requests again. Without a command: the latest."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_requests)
+
+
+@history.command("list")
+@click.argument("query", default="")
+@click.option("-k", "--kind", type=click.Choice(["compress", "classify"]), default=None)
+@click.option("-m", "--model", default="", help="Only those that this model did.")
+@click.option("-c", "--category", default="", help="Only those of this category.")
+@click.option("--since", default="", help="ISO 8601 date or time in UTC.")
+@click.option("-n", "--limit", default=20, show_default=True, help="How many.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_requests(
+    data_dir: str | None,
+    query: str,
+    kind: str | None,
+    model: str,
+    category: str,
+    since: str,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List requests, newest first; QUERY searches prompts and results."""
+    from tokenflowd.cli.compress import print_json
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people
+
+    with errors_for_people(), daemon(configuration(data_dir)) as client:
+        page = client.get(
+            "/api/history",
+            q=query,
+            kind=kind or "",
+            model=model,
+            category=category,
+            since=since,
+            limit=limit,
+        )
+    if as_json:
+        print_json(page["requests"])
+        return
+    for row in page["requests"]:
+        click.echo(_line(row))
+    if not page["requests"]:
+        click.echo("nothing found" if query else "the history is empty", err=True)
+
+
+@history.command()
+@click.argument("request_id", metavar="ID")
+@click.pass_obj
+def show(data_dir: str | None, request_id: str) -> None:
+    """Print everything about one request as JSON."""
+    from tokenflowd.cli.compress import print_json
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people
+
+    with errors_for_people(), daemon(configuration(data_dir)) as client:
+        print_json(client.get(f"/api/history/{_quoted(request_id)}"))
+
+
+@history.command()
+@click.argument("request_id", metavar="ID")
+@click.pass_obj
+def delete(data_dir: str | None, request_id: str) -> None:
+    """Forget one request."""
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people
+
+    with errors_for_people(), daemon(configuration(data_dir)) as client:
+        client.delete(f"/api/history/{_quoted(request_id)}")
+
+
+@history.command()
+@click.pass_obj
+def export(data_dir: str | None) -> None:
+    """Print the whole history as JSON Lines, oldest first."""
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people
+
+    with (
+        errors_for_people(),
+        daemon(configuration(data_dir)) as client,
+        client.open("/api/history/export") as lines,
+    ):
+        shutil.copyfileobj(lines, sys.stdout.buffer)
+
+
+def _quoted(request_id: str) -> str:
+    from urllib.parse import quote
+
+    return quote(request_id, safe="")
+
+
+def _line(row: dict[str, Any]) -> str:
+    if row["status"] == "error":
+        outcome = row["error_type"]
+    elif row["kind"] == "compress":
+        outcome = f"{row['original_tokens']} → {row['compressed_tokens']}"
+    else:
+        outcome = f"{row['category']} {row['confidence']:.2f}"
+    preview = " ".join(row.get("preview", "").split())[:60]
+    when = row["created_at"][:19].replace("T", " ")
+    return f"{row['id']}  {when}  {row['kind']:<8}  {outcome:<20}  {preview}"

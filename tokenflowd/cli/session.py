@@ -1,0 +1,159 @@
+"""What commands share: the configuration, a daemon to talk to, and errors as one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from tokenflowd import __version__
+from tokenflowd.config import Config, load_config
+from tokenflowd.errors import AlreadyRunning, TokenFlowError
+from tokenflowd.store.lock import owner_of
+
+# How long to wait for a process that has the data directory but does not answer yet.
+PATIENCE_S = 5.0
+
+
+@contextlib.contextmanager
+def errors_for_people() -> Iterator[None]:
+    """TokenFlow's own errors as one sentence and exit code 1, without a traceback."""
+    try:
+        yield
+    except TokenFlowError as error:
+        raise click.ClickException(error.detail) from None
+
+
+def configuration(data_dir: str | None, **flags: Any) -> Config:
+    """The Config in force, and files from now on readable by their owner only."""
+    os.umask(0o077)
+    return load_config(home=Path(data_dir) if data_dir else None, flags=flags)
+
+
+class DaemonClient:
+    """Speaks the HTTP API. Raises click.ClickException with the daemon's own sentence."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str, **query: str | int) -> Any:
+        wanted = {name: value for name, value in query.items() if value != ""}
+        return self._json(f"{path}?{urllib.parse.urlencode(wanted)}" if wanted else path)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self._json(path, data=json.dumps(body).encode())
+
+    def delete(self, path: str) -> None:
+        with self.open(path, method="DELETE"):
+            pass
+
+    @contextlib.contextmanager
+    def open(
+        self, path: str, *, method: str | None = None, data: bytes | None = None
+    ) -> Iterator[IO[bytes]]:
+        """The answer as a file, for those that come in pieces."""
+        request = urllib.request.Request(  # noqa: S310 - always the daemon's own http URL
+            self.url + path,
+            method=method,
+            data=data,
+            headers={
+                "Content-Type": "application/json",
+                "User-Agent": f"tokenflow-cli/{__version__}",
+            },
+        )
+        # No proxy, whatever the environment says: this never leaves the machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request) as response:
+                yield response
+        except urllib.error.HTTPError as error:
+            raise click.ClickException(_detail(error)) from None
+        except (urllib.error.URLError, OSError) as error:
+            raise click.ClickException(
+                f"the daemon at {self.url} does not answer: {error}"
+            ) from None
+
+    def _json(self, path: str, *, data: bytes | None = None) -> Any:
+        with self.open(path, data=data) as response:
+            return json.load(response)
+
+
+@contextlib.contextmanager
+def daemon(config: Config) -> Iterator[DaemonClient]:
+    """The daemon that has the data directory; without one, one of our own for as long as this
+    command runs, on a free port of the loopback interface."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        owner = owner_of(config.home)
+        if owner is not None and owner.url:
+            yield DaemonClient(owner.url)
+            return
+        if owner is None:
+            try:
+                with _own_daemon(config) as url:
+                    yield DaemonClient(url)
+            except AlreadyRunning:
+                if time.monotonic() < deadline:
+                    continue
+                raise
+            return
+        if time.monotonic() > deadline:
+            raise click.ClickException(
+                f"process {owner.pid} has {config.home} but does not answer; is it stuck?"
+            )
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _own_daemon(config: Config) -> Iterator[str]:
+    from tokenflowd.server import serve
+    from tokenflowd.services import Services
+
+    services = Services(config)
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    ready: list[str] = []
+    listening = threading.Event()
+
+    def on_ready(url: str) -> None:
+        services.store.lock.publish(url)
+        ready.append(url)
+        listening.set()
+
+    def run() -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(
+                serve(services, host="127.0.0.1", port=0, stop=stop, on_ready=on_ready)
+            )
+        finally:
+            listening.set()
+
+    thread = threading.Thread(target=run, name="own-daemon", daemon=True)
+    thread.start()
+    listening.wait()
+    if not ready:
+        raise click.ClickException("no loopback port can be opened on this machine")
+    try:
+        yield ready[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(PATIENCE_S)
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"the daemon answered {error.code} {error.reason}"

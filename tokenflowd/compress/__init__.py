@@ -1,0 +1,6 @@
+"""Prompt compression: keep the words that matter, within an exact token budget."""
+
+from tokenflowd.compress.compressor import Compression, CompressionOptions, Compressor, Word
+from tokenflowd.compress.tokens import count_tokens
+
+__all__ = ["Compression", "CompressionOptions", "Compressor", "Word", "count_tokens"]

@@ -1,0 +1,167 @@
+"""Chooses units of words by one global ranking that meets a token budget exactly."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenflowd.compress.tokens import count_tokens
+from tokenflowd.compress.words import Flags, Indexes, Words
+
+# Words on either side of an insertion that are counted again with it: a token never reaches
+# further, except in scripts without spaces, where the final count decides.
+_CONTEXT_WORDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Runs of words that are kept or dropped as one, in order and without gaps.
+
+    `firsts` int64, shape (n_units,): each unit's first word; it ends where the next begins.
+    `scores` float32, shape (n_units,): higher is kept first.
+    `forced` bool, shape (n_units,): kept whatever the budget.
+    """
+
+    firsts: Indexes
+    scores: NDArray[np.float32]
+    forced: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The kept words (flags of shape (n_words,)), their text and its tokens."""
+
+    kept: Flags
+    text: str
+    tokens: int
+
+
+def select(words: Words, units: Units, budget: int) -> Selection:
+    """The best-scored units whose text has at most `budget` tokens, and so many that no other
+    unit would fit in. A unit too large for what is left is skipped, not the end.
+
+    Forced units are kept even above the budget; nothing else is kept then.
+    """
+    costs = _estimated_costs(words, units)
+    ranking = np.lexsort((-units.scores, ~units.forced))
+    n_forced = int(units.forced.sum())
+    filling = _Filling(words, units)
+    n_taken = _take_by_estimate(filling, ranking, costs, n_forced, budget)
+    for unit in ranking[n_taken:].tolist():
+        spare = budget - filling.tokens
+        if spare <= 0:
+            break
+        # An insertion can cost a token less than estimated where punctuation and line
+        # breaks merge; more than two it never does.
+        if costs[unit] <= spare + 2:
+            filling.add_if_it_fits(unit, budget)
+    return filling.settle(budget)
+
+
+def _estimated_costs(words: Words, units: Units) -> NDArray[np.int64]:
+    """Tokens of each unit by itself: exact for words between spaces."""
+    known: dict[str, int] = {}
+    costs = np.empty(len(words), np.int64)
+    text = words.text
+    for index, (start, end) in enumerate(
+        zip(words.starts.tolist(), words.ends.tolist(), strict=True)
+    ):
+        spaced = start > 0 and text[start - 1].isspace()
+        written = " " + text[start:end] if spaced else text[start:end]
+        cost = known.get(written)
+        if cost is None:
+            cost = known[written] = count_tokens(written)
+        costs[index] = cost
+    costs += words.newlines > 0
+    return np.add.reduceat(costs, units.firsts) if len(costs) else costs
+
+
+def _take_by_estimate(
+    filling: _Filling,
+    ranking: Indexes,
+    costs: NDArray[np.int64],
+    n_forced: int,
+    budget: int,
+) -> int:
+    """Takes the longest prefix of the ranking that fits; returns its length."""
+    cumulated = np.cumsum(costs[ranking])
+    limit = budget
+    while True:
+        n_taken = max(n_forced, int(np.searchsorted(cumulated, limit, "right")))
+        filling.take(ranking[:n_taken])
+        excess = filling.tokens - budget
+        if excess <= 0 or n_taken == n_forced:
+            return n_taken
+        limit = int(cumulated[n_taken - 1]) - excess
+
+
+class _Filling:
+    """A selection under way, with the exact number of tokens that its text has."""
+
+    def __init__(self, words: Words, units: Units) -> None:
+        self._words = words
+        self._firsts = units.firsts.tolist()
+        self._lasts = [*self._firsts[1:], len(words)]
+        self._selected = np.zeros(len(words), np.bool_)
+        self._kept: list[int] = []
+        self._added: list[list[int]] = []
+        self.tokens = 0
+
+    def take(self, units: Indexes) -> None:
+        """Starts anew with these units."""
+        self._selected[:] = False
+        for unit in units.tolist():
+            self._selected[self._firsts[unit] : self._lasts[unit]] = True
+        kept = np.flatnonzero(self._words.with_markers(self._selected))
+        self._kept = kept.tolist()
+        self.tokens = count_tokens(self._words.join(kept))
+
+    def add_if_it_fits(self, unit: int, budget: int) -> None:
+        new = self._new_words(unit)
+        if not new:
+            return
+        low = bisect_left(self._kept, new[0])
+        high = bisect_left(self._kept, new[-1])
+        nearby = self._kept[max(0, low - _CONTEXT_WORDS) : high + _CONTEXT_WORDS]
+        head, tail = low <= _CONTEXT_WORDS, high + _CONTEXT_WORDS >= len(self._kept)
+        before = count_tokens(self._join(nearby, head=head, tail=tail))
+        after = count_tokens(self._join(sorted([*nearby, *new]), head=head, tail=tail))
+        if self.tokens + after - before > budget:
+            return
+        self.tokens += after - before
+        self._added.append(new)
+        for index in new:
+            insort(self._kept, index)
+
+    def settle(self, budget: int) -> Selection:
+        """The selection with its text counted as a whole; never above the budget, if that
+        can be had by giving up what was added last."""
+        while True:
+            text = self._join(self._kept, head=True, tail=True)
+            tokens = count_tokens(text)
+            if tokens <= budget or not self._added:
+                break
+            given_up = set(self._added.pop())
+            self._kept = [index for index in self._kept if index not in given_up]
+        kept = np.zeros(len(self._words), np.bool_)
+        kept[self._kept] = True
+        return Selection(kept, text, tokens)
+
+    def _new_words(self, unit: int) -> list[int]:
+        """The unit's words and the markers of their lines, as far as they are not kept yet."""
+        unit_words = range(self._firsts[unit], self._lasts[unit])
+        new = [index for index in unit_words if not self._words.markers[index]]
+        for line in {int(self._words.lines[index]) for index in new}:
+            riders = self._words.riders.get(line, ())
+            new.extend(index for index in riders if not self._is_kept(index))
+        return sorted(new)
+
+    def _is_kept(self, index: int) -> bool:
+        at = bisect_left(self._kept, index)
+        return at < len(self._kept) and self._kept[at] == index
+
+    def _join(self, indexes: list[int], *, head: bool, tail: bool) -> str:
+        return self._words.join(np.array(indexes, np.int64), head=head, tail=tail)

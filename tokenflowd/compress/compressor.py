@@ -1,0 +1,335 @@
+"""The compress service: text and options in, compressed text out. Plain and synchronous."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenflowd.compress.budget import Selection, Units, select
+from tokenflowd.compress.cache import KeepProbabilities, ProbabilityCache
+from tokenflowd.compress.llmlingua import choose_words, lingua_windows
+from tokenflowd.compress.protect import Span, find_spans
+from tokenflowd.compress.question import relevance
+from tokenflowd.compress.tokens import count_tokens
+from tokenflowd.compress.windows import sentence_windows
+from tokenflowd.compress.words import Flags, Words, split_words
+from tokenflowd.config import CompressConfig, Mode, PreserveKind
+from tokenflowd.engine import EncoderModel
+
+# LLMLingua-2's convention, which every model of this task follows: the second label is "keep".
+KEEP = 1
+# A protected unit ranks above every plain one: a keep probability is at most 1.
+PROTECTED = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionOptions:
+    """How to compress. Either `ratio` (share of tokens to keep) or `target_tokens`.
+
+    `force_tokens`, `force_reserve_digit` and `drop_consecutive` mean what they mean in
+    LLMLingua. `preserve` names the kinds that are kept even above the budget; None protects
+    the configured kinds as far as the budget allows. `question` prefers what it needs.
+    """
+
+    ratio: float | None = None
+    target_tokens: int | None = None
+    mode: Mode | None = None
+    force_tokens: tuple[str, ...] = ()
+    force_reserve_digit: bool = False
+    drop_consecutive: bool = False
+    preserve: tuple[PreserveKind, ...] | None = None
+    question: str = ""
+    return_words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word with the white space after it: all words of a text, joined, are that text."""
+
+    text: str
+    keep: bool
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """What was kept of a text, and what it costs: tokens are o200k_base's.
+
+    `over_budget` says that what had to be kept has more than `budget` tokens by itself.
+    """
+
+    original_text: str
+    compressed_text: str
+    original_tokens: int
+    compressed_tokens: int
+    budget: int
+    over_budget: bool
+    mode: Mode
+    words: tuple[Word, ...] = ()
+
+    @property
+    def compression_ratio(self) -> float:
+        """Original by compressed tokens; 1.0 for an empty text."""
+        return (
+            self.original_tokens / max(1, self.compressed_tokens) if self.original_tokens else 1.0
+        )
+
+
+class Compressor:
+    """Compresses with one token classifier. Safe to call from several threads; picklable."""
+
+    def __init__(self, model: EncoderModel, settings: CompressConfig) -> None:
+        self.model = model
+        self._settings = settings
+        self._cache = ProbabilityCache(settings.cache_tokens)
+
+    def compress(
+        self,
+        text: str,
+        options: CompressionOptions = CompressionOptions(),
+        *,
+        stop: threading.Event | None = None,
+    ) -> Compression:
+        """Raises Busy and Cancelled."""
+        mode = options.mode or self._settings.mode
+        original_tokens = count_tokens(text)
+        budget = self._budget(original_tokens, options)
+        if budget >= original_tokens and not options.return_words:
+            return Compression(text, text, original_tokens, original_tokens, budget, False, mode)
+        probabilities = self._probabilities(text, mode, stop)
+        if mode == "llmlingua":
+            words, selection, values = self._by_percentile(
+                text, probabilities, budget / max(1, original_tokens), options
+            )
+        else:
+            words, selection, values = self._by_budget(text, probabilities, budget, options)
+        if budget >= original_tokens:
+            selection = Selection(np.ones(len(words), np.bool_), text, original_tokens)
+        return Compression(
+            original_text=text,
+            compressed_text=selection.text,
+            original_tokens=original_tokens,
+            compressed_tokens=selection.tokens,
+            budget=budget,
+            over_budget=selection.tokens > budget,
+            mode=mode,
+            words=_spelled_out(words, selection.kept, values) if options.return_words else (),
+        )
+
+    def _budget(self, original_tokens: int, options: CompressionOptions) -> int:
+        if options.target_tokens is not None:
+            return min(options.target_tokens, original_tokens)
+        ratio = self._settings.ratio if options.ratio is None else options.ratio
+        # 0.57 * 100 is 56.99999999999999: without the crumb a token would be lost.
+        return int(ratio * original_tokens + 1e-6)
+
+    def _probabilities(
+        self, text: str, mode: Mode, stop: threading.Event | None
+    ) -> KeepProbabilities:
+        key = self._cache.key(text, self.model.manifest.id, mode)
+        if (known := self._cache.get(key)) is not None:
+            return known
+        tokenizer = self.model.tokenizer
+        subwords = tokenizer.subwords(text)
+        if mode == "llmlingua":
+            windows = lingua_windows(tokenizer.tokens(subwords.ids))
+        else:
+            capacity = self.model.manifest.window_tokens - tokenizer.special_tokens
+            windows = sentence_windows(text, subwords, capacity)
+        logits = self.model.run(
+            [tokenizer.sequence(subwords.ids[first:last]) for first, last in windows], stop=stop
+        )
+        values = [_keep_probability(tokenizer.unwrap(window)) for window in logits]
+        probabilities = KeepProbabilities(subwords, np.concatenate(values), tuple(windows))
+        self._cache.put(key, probabilities)
+        return probabilities
+
+    def _by_budget(
+        self, text: str, probabilities: KeepProbabilities, budget: int, options: CompressionOptions
+    ) -> tuple[Words, Selection, NDArray[np.float32]]:
+        spans = find_spans(text)
+        forced_at = _occurrences(text, options.force_tokens)
+        words = split_words(
+            text,
+            cuts=_cuts(text, spans, forced_at),
+            verbatim=[(s.start, s.end) for s in spans if s.kind == "code"],
+        )
+        values = word_probabilities(words, probabilities)
+        forced = _forced_words(words, forced_at, options.force_reserve_digit)
+        spans = _divide_oversized_code(text, spans, budget)
+        if options.preserve is not None:
+            for span in spans:
+                if span.kind in options.preserve:
+                    forced[slice(*words.indexes_in(span.start, span.end))] = True
+            protected: Sequence[PreserveKind] = ()
+        else:
+            protected = self._settings.preserve
+        scores = values + relevance(words, options.question) if options.question else values
+        units = _units(words, spans, protected, scores, forced)
+        selection = select(words, units, budget)
+        if options.drop_consecutive:
+            selection = _drop_consecutive(words, units, selection, forced_at, budget)
+        return words, selection, values
+
+    def _by_percentile(
+        self, text: str, probabilities: KeepProbabilities, rate: float, options: CompressionOptions
+    ) -> tuple[Words, Selection, NDArray[np.float32]]:
+        chosen = choose_words(
+            self.model.tokenizer.tokens(probabilities.subwords.ids),
+            probabilities,
+            subword_prefix=self.model.manifest.subword_prefix,
+            rate=rate,
+            force_tokens=options.force_tokens,
+            force_reserve_digit=options.force_reserve_digit,
+            drop_consecutive=options.drop_consecutive,
+        )
+        words = Words(text, chosen.starts, chosen.ends)
+        kept_text = words.join(np.flatnonzero(chosen.kept))
+        selection = Selection(chosen.kept, kept_text, count_tokens(kept_text))
+        return words, selection, word_probabilities(words, probabilities)
+
+
+def word_probabilities(words: Words, probabilities: KeepProbabilities) -> NDArray[np.float32]:
+    """Mean over the subwords of each word (LLMLingua-2, section 4.2): float32, shape (n_words,).
+
+    A word that the tokenizer does not see at all (a lone control character) gets 0.
+    """
+    return _means(words.starts, probabilities)
+
+
+def _means(starts: NDArray[np.int64], probabilities: KeepProbabilities) -> NDArray[np.float32]:
+    """Mean probability of the subwords that begin at or after each start and before the next."""
+    owner = np.searchsorted(starts, probabilities.subwords.starts, "right") - 1
+    inside = owner >= 0
+    counts = np.bincount(owner[inside], minlength=len(starts))
+    sums = np.bincount(owner[inside], probabilities.values[inside], minlength=len(starts))
+    return (sums / np.maximum(counts, 1)).astype(np.float32)
+
+
+def _keep_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Softmax over the labels, of which KEEP is taken: (n_tokens, n_labels) -> (n_tokens,)."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = shifted[:, KEEP] / shifted.sum(axis=1)
+    return probabilities
+
+
+def _occurrences(text: str, force_tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """Where forced tokens stand, in order. Those of letters and digits are whole words only;
+    white space needs no forcing, as line breaks survive."""
+    spelled = [
+        rf"(?<!\w){re.escape(token)}(?!\w)" if token.isalnum() else re.escape(token)
+        for token in force_tokens
+        if token.strip()
+    ]
+    if not spelled:
+        return []
+    return [match.span() for match in re.finditer("|".join(spelled), text)]
+
+
+def _cuts(text: str, spans: list[Span], forced_at: list[tuple[int, int]]) -> list[int]:
+    """Where words end besides white space: around JSON members and forced punctuation."""
+    cuts = {offset for span in spans if span.kind == "keys" for offset in (span.start, span.end)}
+    for start, end in forced_at:
+        if not text[start:end].isalnum():
+            cuts.update((start, end))
+    return sorted(cuts)
+
+
+def _forced_words(
+    words: Words, forced_at: list[tuple[int, int]], force_reserve_digit: bool
+) -> Flags:
+    forced = np.zeros(len(words), np.bool_)
+    for start, end in forced_at:
+        forced[slice(*words.indexes_in(start, end))] = True
+    if force_reserve_digit:
+        for index in range(len(words)):
+            forced[index] |= any(map(str.isdigit, words[index]))
+    return forced
+
+
+def _divide_oversized_code(text: str, spans: list[Span], budget: int) -> list[Span]:
+    """A block of code that would not fit into the budget by itself falls into its lines."""
+    divided: list[Span] = []
+    for span in spans:
+        if span.kind == "code" and count_tokens(text[span.start : span.end]) > budget:
+            divided.extend(
+                Span("code", span.start + line.start(), span.start + line.end())
+                for line in re.finditer(r"[^\n]+", text[span.start : span.end])
+            )
+        else:
+            divided.append(span)
+    return divided
+
+
+def _units(
+    words: Words,
+    spans: list[Span],
+    protected: Sequence[PreserveKind],
+    scores: NDArray[np.float32],
+    forced: Flags,
+) -> Units:
+    """Words that overlapping spans hold together become one unit, with their mean score."""
+    joined = np.zeros(len(words), np.bool_)  # to the word before
+    safe = np.zeros(len(words), np.bool_)
+    for span in spans:
+        first, last = words.indexes_in(span.start, span.end)
+        joined[first + 1 : last] = True
+        if span.kind in protected:
+            safe[first:last] = True
+    firsts = np.flatnonzero(~joined)
+    if not len(firsts):
+        return Units(firsts, np.zeros(0, np.float32), np.zeros(0, np.bool_))
+    sizes = np.diff([*firsts.tolist(), len(words)])
+    means = np.add.reduceat(scores, firsts) / sizes
+    return Units(
+        firsts=firsts,
+        scores=(means + PROTECTED * np.logical_or.reduceat(safe, firsts)).astype(np.float32),
+        forced=np.logical_or.reduceat(forced, firsts),
+    )
+
+
+def _drop_consecutive(
+    words: Words,
+    units: Units,
+    selection: Selection,
+    forced_at: list[tuple[int, int]],
+    budget: int,
+) -> Selection:
+    """Drops forced words that repeat the kept word before them, and fills what that frees."""
+    forced = _forced_words(words, forced_at, force_reserve_digit=False)
+    indexes = np.flatnonzero(selection.kept).tolist()
+    repeated = {
+        index
+        for before, index in pairwise(indexes)
+        if forced[index] and words[index] == words[before]
+    }
+    if not repeated:
+        return selection
+    at = np.searchsorted(units.firsts, sorted(repeated), "right") - 1
+    without = units.forced.copy()
+    without[at] = False
+    scores = units.scores.copy()
+    scores[at] = -1.0
+    again = select(words, Units(units.firsts, scores, without), budget)
+    kept = again.kept.copy()
+    kept[sorted(repeated)] = False
+    text = words.join(np.flatnonzero(kept))
+    return Selection(kept, text, count_tokens(text))
+
+
+def _spelled_out(words: Words, kept: Flags, values: NDArray[np.float32]) -> tuple[Word, ...]:
+    """The whole text as words, each with the white space after it."""
+    if not len(words):
+        return (Word(words.text, True, 0.0),) if words.text else ()
+    starts = [0, *words.starts[1:].tolist()]
+    ends = [*words.starts[1:].tolist(), len(words.text)]
+    return tuple(
+        Word(words.text[start:end], bool(keep), float(value))
+        for start, end, keep, value in zip(starts, ends, kept, values, strict=True)
+    )

@@ -1,0 +1,220 @@
+"""Splits a text into words and the gaps between them, and puts kept words together again.
+
+The words and gaps of a text are that text: nothing is normalised, so what is kept is passed on
+byte for byte. What separates two kept words is always a gap of the original text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Flags = NDArray[np.bool_]
+Indexes = NDArray[np.int64]
+
+# Scripts written without spaces: each Han or Hiragana character is a word, as for
+# LLMLingua-2's multilingual BERT; a run of Katakana, which spells foreign words, is one.
+_HAN = "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_HAN += "\U00020000-\U0003ffff"
+_HIRAGANA = "\u3040-\u309f"
+_KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+_UNSPACED = _HAN + _HIRAGANA + _KATAKANA
+# What clings to the character before it: variation selectors, voicing marks, closing marks.
+_CLOSING = "\ufe00-\ufe0f\U000e0100-\U000e01ef\u3099\u309a、。，．・：；？！」』）】》〉〕｝…"
+_WORD = re.compile(f"(?:[{_HAN}{_HIRAGANA}]|[{_KATAKANA}]+)[{_CLOSING}]*|[^\\s{_UNSPACED}]+")
+_UNSPACED_CHAR = re.compile(f"[{_UNSPACED}]")
+
+# A longer run without white space (Thai prose, base64, minified JSON) is cut into pieces.
+MAX_WORD_CHARS = 64
+_PIECE_END = re.compile(r"[,;:.!?/&|)\]}>\-\u0e2f\u0e46]+")
+
+# Markdown that gives a line its meaning: headings, bullets, numbers, quotes, table rules.
+_MARKER = re.compile(r"#{1,6}|[-*+]|\d{1,3}[.)]|>+|\[[xX]?\]?|\]|[|:\-=]+")
+
+
+class Words:
+    """The words of `text`: arrays of shape (n_words,) with their offsets in characters."""
+
+    def __init__(
+        self,
+        text: str,
+        starts: Sequence[int],
+        ends: Sequence[int],
+        verbatim: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.text = text
+        self._verbatim = verbatim
+        self.starts = np.array(starts, np.int64)
+        self.ends = np.array(ends, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> str:
+        return self.text[self.starts[index] : self.ends[index]]
+
+    def gap_before(self, index: int) -> str:
+        """The white space between word `index - 1` (or the text's start) and word `index`."""
+        start = self.ends[index - 1] if index else 0
+        return self.text[start : self.starts[index]]
+
+    @cached_property
+    def newlines(self) -> Indexes:
+        """Line breaks in the gap before each word: shape (n_words,)."""
+        text, gaps = self.text, zip([0, *self.ends[:-1].tolist()], self.starts.tolist())  # noqa: B905
+        return np.array([text.count("\n", start, end) for start, end in gaps], np.int64)
+
+    @cached_property
+    def lines(self) -> Indexes:
+        """The number of the line that each word stands in, empty lines not counted."""
+        return np.cumsum(self.newlines > 0)
+
+    @cached_property
+    def markers(self) -> Flags:
+        """True for Markdown markers at the start of a line, which ride with its words.
+
+        In the `verbatim` character ranges, such as fenced code, nothing is a marker.
+        """
+        flags = np.zeros(len(self), np.bool_)
+        starts_line = self.newlines > 0
+        if len(self):
+            starts_line[0] = True
+        for first in np.flatnonzero(starts_line).tolist():
+            for index in range(first, len(self)):
+                if index > first and starts_line[index]:
+                    break
+                if not _MARKER.fullmatch(self[index]):
+                    break
+                flags[index] = True
+        for start, end in self._verbatim:
+            flags[slice(*self.indexes_in(start, end))] = False
+        return flags
+
+    @cached_property
+    def riders(self) -> dict[int, list[int]]:
+        """The markers that ride with each line that has other words: line -> word indexes.
+
+        A line of markers alone (a table's rule, a heading's underline) rides with the line
+        before it.
+        """
+        riders: dict[int, list[int]] = {}
+        content = set(self.lines[~self.markers].tolist())
+        for index in np.flatnonzero(self.markers).tolist():
+            line = int(self.lines[index])
+            while line not in content and line >= 0:
+                line -= 1
+            riders.setdefault(line, []).append(index)
+        return riders
+
+    def with_markers(self, selected: Flags) -> Flags:
+        """`selected`, and the markers that ride with the lines of which something is selected."""
+        kept = selected & ~self.markers
+        if self.markers.any():
+            for line in set(self.lines[kept].tolist()) & self.riders.keys():
+                kept[self.riders[line]] = True
+        return kept
+
+    def indexes_in(self, start: int, end: int) -> tuple[int, int]:
+        """First and one past the last word that overlaps the characters [start, end)."""
+        first = int(np.searchsorted(self.ends, start, "right"))
+        last = int(np.searchsorted(self.starts, end, "left"))
+        return first, last
+
+    def join(self, indexes: Indexes, *, head: bool = True, tail: bool = True) -> str:
+        """The text of the words at `indexes` (ascending).
+
+        Between two kept words stands the gap with the most line breaks of all gaps between
+        them, so that lines and paragraphs survive; failing that, the gap before the second.
+        `head` and `tail` add what stands before the first and after the last word of all.
+        """
+        if not len(indexes):
+            return ""
+        breaks = np.flatnonzero(np.diff(indexes) != 1)
+        firsts = indexes[np.concatenate([[0], breaks + 1])].tolist()
+        lasts = indexes[np.concatenate([breaks, [len(indexes) - 1]])].tolist()
+        starts, ends, text = self.starts, self.ends, self.text
+        pieces = [self._head(firsts[0]) if head else "", text[starts[firsts[0]] : ends[lasts[0]]]]
+        for before, first, last in zip(lasts[:-1], firsts[1:], lasts[1:], strict=True):
+            pieces.append(self._separator(before, first))
+            pieces.append(text[starts[first] : ends[last]])
+        if tail and lasts[-1] == len(self) - 1:
+            pieces.append(text[ends[-1] :])
+        return "".join(pieces)
+
+    def _separator(self, before: int, after: int) -> str:
+        gap_newlines = self.newlines[before + 1 : after + 1]
+        most = int(gap_newlines.max())
+        if most and gap_newlines[-1] == most:
+            return self.gap_before(after)
+        if most:
+            gap = self.gap_before(before + 1 + int(gap_newlines.argmax()))
+            return gap[: gap.rindex("\n") + 1]
+        gap = self.gap_before(after)
+        if gap or not self._would_glue(before, after):
+            return gap
+        spaces = (self.gap_before(index) for index in range(before + 1, after))
+        return next((space for space in spaces if space), "")
+
+    def _would_glue(self, before: int, after: int) -> bool:
+        """Whether the two words, side by side, would read as one."""
+        left, right = self.text[self.ends[before] - 1], self.text[self.starts[after]]
+        return (
+            left.isalnum()
+            and right.isalnum()
+            and not (_UNSPACED_CHAR.match(left) and _UNSPACED_CHAR.match(right))
+        )
+
+    def _head(self, index: int) -> str:
+        """What stands before a first kept word: all there is, or a line's indentation."""
+        gap = self.gap_before(index)
+        if index == 0:
+            return gap
+        return gap[gap.rindex("\n") + 1 :] if "\n" in gap else ""
+
+
+def split_words(
+    text: str, *, cuts: Sequence[int] = (), verbatim: Sequence[tuple[int, int]] = ()
+) -> Words:
+    """The words of `text`. At each offset in `cuts` (ascending) a word ends, come what may."""
+    starts: list[int] = []
+    ends: list[int] = []
+    cut = 0
+    for match in _WORD.finditer(text):
+        start, end = match.span()
+        while cut < len(cuts) and cuts[cut] < end:
+            if cuts[cut] > start:
+                _append(text, start, cuts[cut], starts, ends)
+                start = cuts[cut]
+            cut += 1
+        _append(text, start, end, starts, ends)
+    return Words(text, starts, ends, verbatim)
+
+
+def _append(text: str, start: int, end: int, starts: list[int], ends: list[int]) -> None:
+    while end - start > MAX_WORD_CHARS:
+        cut = _piece_end(text, start, start + MAX_WORD_CHARS)
+        starts.append(start)
+        ends.append(cut)
+        start = cut
+    if start < end:
+        starts.append(start)
+        ends.append(end)
+
+
+def _piece_end(text: str, start: int, limit: int) -> int:
+    """Where to cut a long run: after its last punctuation, never before a combining mark."""
+    ends = [match.end() for match in _PIECE_END.finditer(text, start, limit)]
+    if ends and ends[-1] > start + MAX_WORD_CHARS // 4:
+        return ends[-1]
+    while limit - start > 1 and (
+        unicodedata.combining(text[limit])
+        or text[limit] in "\u200d\ufe0f"
+        or text[limit - 1] == "\u200d"
+    ):
+        limit -= 1
+    return limit

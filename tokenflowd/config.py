@@ -1,0 +1,214 @@
+"""One frozen Config: defaults < TOML file < .env < environment < flags."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import platformdirs
+from dotenv import dotenv_values
+from msgspec import Meta, Struct
+
+from tokenflowd.errors import ConfigError
+
+Mode = Literal["budget", "llmlingua"]
+Strategy = Literal["auto", "pair", "embedding"]
+PreserveKind = Literal[
+    "code", "urls", "emails", "paths", "numbers", "identifiers", "keys", "negations"
+]
+LogLevel = Literal["debug", "info", "warning", "error"]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Ratio = Annotated[float, Meta(gt=0, le=1)]
+Positive = Annotated[int, Meta(gt=0)]
+
+PRESERVE_KINDS: tuple[PreserveKind, ...] = (
+    "code",
+    "urls",
+    "emails",
+    "paths",
+    "numbers",
+    "identifiers",
+    "keys",
+    "negations",
+)
+
+# Where the environment stands in the file: name -> (section, key).
+ENVIRONMENT: dict[str, tuple[str, str]] = {
+    "PORT": ("server", "port"),
+    "TOKENFLOW_HOST": ("server", "host"),
+    "TOKENFLOW_LOG_LEVEL": ("server", "log_level"),
+    "TOKENFLOW_COMPRESSOR": ("models", "compressor"),
+    "TOKENFLOW_CLASSIFIER": ("models", "classifier"),
+}
+
+
+class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    log_level: LogLevel = "info"
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ("http://localhost:3000", "http://127.0.0.1:3000")
+    max_body_bytes: Positive = 8 * 1024 * 1024
+    body_timeout_s: Annotated[float, Meta(gt=0)] = 10.0
+
+
+class ModelsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    compressor: str = "tokenflow-compressor"
+    classifier: str = "tokenflow-classifier"
+    embedder: str = "tokenflow-embedder"
+
+
+class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    batch_tokens: Positive = 512
+    queue_tokens: Positive = 2_000_000
+
+
+class CompressConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    ratio: Ratio = 0.5
+    mode: Mode = "budget"
+    preserve: tuple[PreserveKind, ...] = PRESERVE_KINDS
+    cache_tokens: Annotated[int, Meta(ge=0)] = 2_000_000
+
+
+class ClassifyConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    strategy: Strategy = "auto"
+    pair_labels: Positive = 32
+    hypothesis_template: str = ""
+    descriptions: dict[str, str] = {}
+
+
+class RankedModel(Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    name: str
+    provider: str
+
+
+class Ranking(Struct, frozen=True, forbid_unknown_fields=True):
+    """The models of one category, best first."""
+
+    title: str
+    description: str
+    models: Annotated[tuple[RankedModel, ...], Meta(min_length=1)]
+
+
+class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    fallback_model: str = "llama-3.1-8b-instant"
+    rankings: dict[str, Ranking] = {}
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the TOML file may hold."""
+
+    server: ServerConfig = ServerConfig()
+    models: ModelsConfig = ModelsConfig()
+    engine: EngineConfig = EngineConfig()
+    compress: CompressConfig = CompressConfig()
+    classify: ClassifyConfig = ClassifyConfig()
+    route: RouteConfig = RouteConfig()
+
+
+class Config(Settings, frozen=True):
+    """The settings in force, where they lie, and the environment they were read with."""
+
+    home: Path = Path()
+    environment: Mapping[str, str] = {}
+
+    @property
+    def file(self) -> Path:
+        return self.home / "config.toml"
+
+    @property
+    def database(self) -> Path:
+        return self.home / "tokenflow.db"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where exported models live, a folder for each id."""
+        return self.home / "models"
+
+
+def load_config(
+    *,
+    home: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """The Config in force. `flags` are sections of settings that stand above all others.
+
+    `home` is, in this order, the argument, TOKENFLOW_HOME, the user's data directory.
+    Raises ConfigError, naming the file, the variable and the field that is wrong.
+    """
+    variables = dict(os.environ if environment is None else environment)
+    variables = {**_dotenv(Path(".env")), **variables}
+    home = (home or _home_from(variables)).expanduser().absolute()
+    variables = {**_dotenv(home / ".env"), **variables}
+
+    layers: list[tuple[str, Mapping[str, Mapping[str, Any]]]] = [
+        (str(home / "config.toml"), _read_toml(home / "config.toml")),
+        ("the environment", _from_environment(variables)),
+        ("the command line", flags or {}),
+    ]
+    merged: dict[str, dict[str, Any]] = {}
+    for source, layer in layers:
+        for section, values in layer.items():
+            if not isinstance(values, Mapping):
+                raise ConfigError(f"{source}: `{section}` is not a section; write [{section}]")
+            merged.setdefault(section, {}).update(values)
+        # Checked layer by layer, so that the error can name the layer at fault.
+        settings = _convert(merged, source)
+    return Config(
+        **{name: getattr(settings, name) for name in Settings.__struct_fields__},
+        home=home,
+        environment=variables,
+    )
+
+
+def default_toml() -> str:
+    """The commented file that `tokenflow config init` writes."""
+    return resources.files("tokenflowd").joinpath("config.toml").read_text("utf-8")
+
+
+def _home_from(variables: Mapping[str, str]) -> Path:
+    named = variables.get("TOKENFLOW_HOME")
+    return Path(named) if named else platformdirs.user_data_path("tokenflow", appauthor=False)
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    return {name: value for name, value in dotenv_values(path).items() if value is not None}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _from_environment(variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, (section, key) in ENVIRONMENT.items():
+        if variables.get(name):
+            found.setdefault(section, {})[key] = variables[name]
+    if (port := found.get("server", {}).get("port")) is not None:
+        try:
+            found["server"]["port"] = int(port)
+        except ValueError:
+            raise ConfigError(f"the environment: PORT is not a number: {port!r}") from None
+    return found
+
+
+def _convert(values: Mapping[str, Any], source: str) -> Settings:
+    try:
+        return msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {error}") from error

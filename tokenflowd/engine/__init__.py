@@ -1,0 +1,6 @@
+"""Text in, arrays out: ONNX sessions, subword tokenizers, batching. Knows no HTTP, no SQL."""
+
+from tokenflowd.engine.model import EncoderModel, load_model
+from tokenflowd.engine.tokenizer import EncodedSequence, Subwords, SubwordTokenizer
+
+__all__ = ["EncodedSequence", "EncoderModel", "SubwordTokenizer", "Subwords", "load_model"]

@@ -1,0 +1,97 @@
+"""The services of one process: models loaded when first needed, the history, the rankings."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from tokenflowd.catalog import Catalog, Task
+from tokenflowd.classify import Classifier, EmbeddingScorer, PairScorer, Scorer
+from tokenflowd.compress import Compressor, count_tokens
+from tokenflowd.config import Config
+from tokenflowd.engine import EncoderModel, load_model
+from tokenflowd.errors import ModelUnavailable
+from tokenflowd.route import Rankings
+from tokenflowd.store import Store
+
+S = TypeVar("S")
+
+
+class OnDemand(Generic[S]):
+    """Something that needs the model `model_id`, made when first asked for.
+
+    A model that cannot be used takes only its own service away, and is tried again at the
+    next request: it may have been installed anew meanwhile.
+    """
+
+    def __init__(self, model_id: str, make: Callable[[], S]) -> None:
+        self.model_id = model_id
+        self.problem: str | None = None
+        self._make = make
+        self._made: S | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def is_ready(self) -> bool:
+        return self._made is not None
+
+    def get(self) -> S:
+        """Raises ModelUnavailable."""
+        with self._lock:
+            if self._made is None:
+                try:
+                    self._made = self._make()
+                except ModelUnavailable as error:
+                    self.problem = error.detail
+                    raise
+                self.problem = None
+            return self._made
+
+
+class Services:
+    """Made once, in `app`, and handed to the handlers."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises AlreadyRunning and StoreDegraded."""
+        self.config = config
+        self.store = Store(config.database)
+        self.rankings = Rankings(config.route, config.environment)
+        self.compressor = OnDemand(config.models.compressor, self._compressor)
+        self.classifier = OnDemand(config.models.classifier, self._classifier)
+        self._embedding = OnDemand(config.models.embedder, self._embedding_scorer)
+        self._catalog = Catalog(config.models_dir)
+        self._loaded: list[EncoderModel] = []
+
+    def load(self) -> None:
+        """Loads the active models at once; one that cannot be used leaves its problem behind."""
+        # What takes the time (reading, hashing, building sessions) releases the GIL.
+        with ThreadPoolExecutor(3) as pool:
+            pool.submit(self.compressor.get)
+            pool.submit(self.classifier.get)
+            pool.submit(count_tokens, "")
+
+    def close(self) -> None:
+        for model in self._loaded:
+            model.close()
+        self.store.close()
+
+    def _compressor(self) -> Compressor:
+        model = self._load(self.config.models.compressor, "token-classification")
+        return Compressor(model, self.config.compress)
+
+    def _classifier(self) -> Classifier:
+        settings = self.config.classify
+        model = self._load(self.config.models.classifier, "zero-shot-classification")
+        pair = PairScorer(model, settings.hypothesis_template)
+        return Classifier(pair, self._embedding.get, settings)
+
+    def _embedding_scorer(self) -> Scorer:
+        return EmbeddingScorer(self._load(self.config.models.embedder, "sentence-embedding"))
+
+    def _load(self, model_id: str, task: Task) -> EncoderModel:
+        manifest = self._catalog.manifest(model_id, task=task)
+        model = load_model(self._catalog.folder(manifest.id), self.config.engine)
+        self._loaded.append(model)
+        return model

@@ -1,0 +1,96 @@
+"""Opens the database: permissions, WAL, migrations, and what to do with a damaged file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from tokenflowd.errors import StoreDegraded
+from tokenflowd.store.migrations import migrations
+
+log = logging.getLogger(__name__)
+
+# SQLite's own errors for a file that is no database, or one with broken pages.
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+BUSY_TIMEOUT_S = 5.0
+
+
+def open_for_writing(path: Path) -> Database:
+    """The one connection that writes. Creates and migrates; a damaged file is moved aside.
+
+    Raises StoreDegraded when the schema is newer than this program, or nothing can be opened.
+    """
+    try:
+        return _open(path)
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _CORRUPT:
+            raise StoreDegraded(f"{path} cannot be opened: {error}") from error
+        aside = _move_aside(path)
+        log.error("%s is damaged (%s): moved to %s, starting anew", path, error, aside)
+        return _open(path)
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises StoreDegraded."""
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S
+        )
+    except sqlite3.Error as error:
+        raise StoreDegraded(f"{path} cannot be read: {error}") from error
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _open(path: Path) -> Database:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Created here with its mode: SQLite would follow the umask, -wal and -shm follow the file.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        db = Database(connection)
+        _migrate(db, path)
+    except BaseException:
+        connection.close()
+        raise
+    return db
+
+
+def _migrate(db: Database, path: Path) -> None:
+    ours = {migration.name for migration in migrations.pending(Database(memory=True))}
+    if newer := {migration.name for migration in migrations.applied(db)} - ours:
+        raise StoreDegraded(
+            f"{path} was written by a newer TokenFlow (it has {', '.join(sorted(newer))}); "
+            "update this one, or name another --data-dir"
+        )
+    pending = migrations.pending(db)
+    if pending and migrations.applied(db):
+        _back_up(db, path.with_name(f"{path.name}.before-{pending[0].name}"))
+    migrations.apply(db)
+
+
+def _back_up(db: Database, target: Path) -> None:
+    os.close(os.open(target, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
+    with contextlib.closing(sqlite3.connect(target)) as copy:
+        db.conn.backup(copy)
+
+
+def _move_aside(path: Path) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for suffix in ("", "-wal", "-shm"):
+        file = path.with_name(path.name + suffix)
+        if file.exists():
+            file.rename(path.with_name(f"{path.name}.damaged-{stamp}{suffix}"))
+    return path.with_name(f"{path.name}.damaged-{stamp}")

@@ -1,0 +1,143 @@
+"""Reads the history: pages, full-text search, one request with everything, an export."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tokenflowd.errors import NotFound, StoreDegraded
+from tokenflowd.store.database import open_for_reading
+
+# Scripts without spaces have no words for the index to find: those queries scan the texts.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+
+_SUMMARY = """
+    SELECT r.id, r.created_at, r.kind, r.status, r.error_type, r.duration_ms, r.client, r.model,
+           substr(i.text, 1, 200) AS preview,
+           c.original_tokens, c.compressed_tokens,
+           k.top_category AS category, k.confidence
+    FROM requests r
+    LEFT JOIN texts i ON i.id = r.input_text_id
+    LEFT JOIN compressions c ON c.request_id = r.id
+    LEFT JOIN classifications k ON k.request_id = r.id
+"""
+_DETAIL = """
+    SELECT r.id, r.created_at, r.kind, r.status, r.error_type, r.error_detail, r.duration_ms,
+           r.client, r.model, i.text AS input, o.text AS output,
+           c.tokenizer, c.mode, c.budget, c.original_tokens, c.compressed_tokens, c.over_budget,
+           c.options, k.top_category AS category, k.confidence, k.scores, k.multi_label,
+           k.recommended_model
+    FROM requests r
+    LEFT JOIN texts i ON i.id = r.input_text_id
+    LEFT JOIN texts o ON o.id = r.output_text_id
+    LEFT JOIN compressions c ON c.request_id = r.id
+    LEFT JOIN classifications k ON k.request_id = r.id
+"""
+_JSON_COLUMNS = ("options", "scores")
+_FLAG_COLUMNS = ("over_budget", "multi_label")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which requests: all conditions must hold. `before` is the id to continue after, going
+    back in time; `since` an ISO 8601 date or time in UTC."""
+
+    query: str = ""
+    kind: str = ""
+    model: str = ""
+    category: str = ""
+    since: str = ""
+    before: str = ""
+    limit: int = 50
+
+
+class History:
+    """Reads with connections of its own that cannot write. Raises StoreDegraded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def page(self, wanted: Filter) -> list[dict[str, Any]]:
+        """The latest requests that match, newest first, each with a preview of its input."""
+        where, parameters = _conditions(wanted)
+        sql = f"{_SUMMARY} {where} ORDER BY r.id DESC LIMIT :limit"
+        return self._rows(sql, {**parameters, "limit": wanted.limit})
+
+    def get(self, request_id: str) -> dict[str, Any]:
+        """Everything about one request. Raises NotFound."""
+        rows = self._rows(f"{_DETAIL} WHERE r.id = :id", {"id": request_id})
+        if not rows:
+            raise NotFound(f"the history has no request {request_id!r}")
+        return rows[0]
+
+    def export(self) -> Iterator[dict[str, Any]]:
+        """Everything about every request, oldest first, read as it is consumed."""
+        with self._connection() as connection:
+            for row in connection.execute(f"{_DETAIL} ORDER BY r.id"):
+                yield _decoded(row)
+
+    def count(self) -> int:
+        return int(self._rows("SELECT count(*) AS n FROM requests", {})[0]["n"])
+
+    def _rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        with self._connection() as connection:
+            return [_decoded(row) for row in connection.execute(sql, parameters)]
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(open_for_reading(self._path)) as connection:
+            try:
+                yield connection
+            except sqlite3.Error as error:
+                raise StoreDegraded(f"the history cannot be read: {error}") from error
+
+
+def _conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
+    conditions = {
+        "kind": "r.kind = :kind",
+        "model": "r.model = :model",
+        "category": "k.top_category = :category",
+        "since": "r.created_at >= :since",
+        "before": "r.id < :before",
+    }
+    parameters: dict[str, Any] = {
+        name: getattr(wanted, name) for name in conditions if getattr(wanted, name)
+    }
+    clauses = [conditions[name] for name in parameters]
+    if wanted.query.strip():
+        condition, parameters["query"] = _text_condition(wanted.query)
+        # The conditions are ours; what the user typed goes in as a parameter.
+        matching = f"(SELECT t.id FROM texts t WHERE {condition})"  # noqa: S608
+        clauses.append(f"(r.input_text_id IN {matching} OR r.output_text_id IN {matching})")
+    return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), parameters
+
+
+def _text_condition(query: str) -> tuple[str, str]:
+    if _UNSPACED.search(query):
+        escaped = re.sub(r"([\\%_])", r"\\\1", query.strip())
+        return r"t.text LIKE :query ESCAPE '\'", f"%{escaped}%"
+    # Each word quoted, so that nothing in it is FTS5 syntax; the last may be unfinished.
+    words = [f'"{word}"' for word in query.replace('"', " ").split()]
+    return (
+        "t.id IN (SELECT rowid FROM texts_fts WHERE texts_fts MATCH :query)",
+        f"{' '.join(words)}*" if words else '""',
+    )
+
+
+def _decoded(row: sqlite3.Row) -> dict[str, Any]:
+    """A row without its empty columns, JSON and flags as Python values."""
+    values = {name: row[name] for name in row.keys() if row[name] is not None}  # noqa: SIM118
+    for name in _JSON_COLUMNS:
+        if name in values:
+            values[name] = msgspec.json.decode(values[name])
+    for name in _FLAG_COLUMNS:
+        if name in values:
+            values[name] = bool(values[name])
+    return values

@@ -1,0 +1,89 @@
+"""The schema, as the named steps that led to it. A step that was released never changes."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("tokenflow")
+
+
+@migrations()
+def m001_requests(db: Database) -> None:
+    """Requests with their compressions and classifications; every text once, searchable."""
+    # One by one: sqlite3's executescript would commit the migration's own transaction.
+    for statement in _M001.split(";\n\n"):
+        db.execute(statement)
+    db.table("texts").enable_fts(
+        ["text"], create_triggers=True, tokenize="unicode61 remove_diacritics 2"
+    )
+
+
+_M001 = """
+CREATE TABLE texts (
+    id INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,
+    text TEXT NOT NULL
+);
+
+CREATE TABLE requests (
+    id TEXT PRIMARY KEY,            -- ULID: sorts by time
+    created_at TEXT NOT NULL,       -- ISO 8601, UTC
+    kind TEXT NOT NULL,             -- compress, classify
+    status TEXT NOT NULL,           -- ok, error
+    error_type TEXT,
+    error_detail TEXT,
+    duration_ms REAL NOT NULL,
+    client TEXT NOT NULL,
+    model TEXT,
+    input_text_id INTEGER REFERENCES texts(id),
+    output_text_id INTEGER REFERENCES texts(id)
+);
+
+CREATE INDEX requests_input ON requests(input_text_id);
+
+CREATE INDEX requests_output ON requests(output_text_id);
+
+CREATE INDEX requests_kind ON requests(kind, id);
+
+CREATE TABLE compressions (
+    request_id TEXT PRIMARY KEY REFERENCES requests(id) ON DELETE CASCADE,
+    tokenizer TEXT NOT NULL,
+    mode TEXT NOT NULL,             -- budget, llmlingua
+    budget INTEGER NOT NULL,        -- tokens that were asked for
+    original_tokens INTEGER NOT NULL,
+    compressed_tokens INTEGER NOT NULL,
+    over_budget INTEGER NOT NULL,   -- 1: what had to be kept exceeds the budget
+    options TEXT NOT NULL           -- JSON: what the request asked for besides
+);
+
+CREATE TABLE classifications (
+    request_id TEXT PRIMARY KEY REFERENCES requests(id) ON DELETE CASCADE,
+    top_category TEXT NOT NULL,
+    confidence REAL NOT NULL,
+    scores TEXT NOT NULL,           -- JSON: category -> score, highest first
+    multi_label INTEGER NOT NULL,
+    recommended_model TEXT NOT NULL
+);
+
+CREATE INDEX classifications_category ON classifications(top_category);
+
+CREATE VIEW history AS
+SELECT r.id, r.created_at, r.kind, r.status, r.error_type, r.duration_ms, r.client,
+       r.model, i.text AS input, o.text AS output,
+       c.original_tokens, c.compressed_tokens,
+       c.original_tokens - c.compressed_tokens AS saved_tokens,
+       k.top_category AS category, k.confidence, k.recommended_model
+FROM requests r
+LEFT JOIN texts i ON i.id = r.input_text_id
+LEFT JOIN texts o ON o.id = r.output_text_id
+LEFT JOIN compressions c ON c.request_id = r.id
+LEFT JOIN classifications k ON k.request_id = r.id;
+
+CREATE VIEW daily_metrics AS
+SELECT date(created_at) AS day, kind, count(*) AS requests,
+       sum(status = 'error') AS errors,
+       sum(original_tokens) AS original_tokens,
+       sum(saved_tokens) AS saved_tokens,
+       round(avg(duration_ms), 1) AS mean_ms
+FROM history GROUP BY day, kind
+"""

@@ -1,0 +1,171 @@
+"""The writer: one thread, one connection, one commit for all that waits."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import sqlite3
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from sqlite_utils import Database
+
+from tokenflowd.store.database import open_for_writing
+from tokenflowd.store.history import History
+from tokenflowd.store.lock import DirectoryLock
+from tokenflowd.store.records import ClassificationRecord, CompressionRecord, RequestRecord
+
+log = logging.getLogger(__name__)
+
+# Records in one commit. A commit waits for the disk (about 4 ms), so under load many share it.
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Delete:
+    request_id: str
+
+
+_Task = tuple[RequestRecord | _Delete, "Future[bool]"]
+
+
+class Store:
+    """Owns the data directory of one process. Readers are in `history`."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises AlreadyRunning when another process has the directory, StoreDegraded."""
+        self.path = path
+        self.lock = DirectoryLock(path.parent)
+        try:
+            self._db = open_for_writing(path)
+        except BaseException:
+            self.lock.close()
+            raise
+        self.history = History(path)
+        self.problem: str | None = None
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, record: RequestRecord) -> Future[bool]:
+        """Resolves to True once the record is committed, to False when it could not be: the
+        history is then degraded, `problem` says why, and answers go on without it."""
+        return self._submit(record)
+
+    def delete(self, request_id: str) -> Future[bool]:
+        """Resolves to whether there was such a request. Texts that nothing else uses go, too."""
+        return self._submit(_Delete(request_id))
+
+    def close(self) -> None:
+        """Writes what waits, then gives the directory back."""
+        self._tasks.put(None)
+        self._thread.join()
+        self._db.conn.close()
+        self.lock.close()
+
+    def _submit(self, task: RequestRecord | _Delete) -> Future[bool]:
+        future: Future[bool] = Future()
+        self._tasks.put((task, future))
+        return future
+
+    def _work(self) -> None:
+        closing = False
+        while not closing:
+            batch = [self._tasks.get()]
+            while len(batch) < BATCH and not self._tasks.empty():
+                batch.append(self._tasks.get())
+            closing = None in batch
+            self._commit([task for task in batch if task is not None])
+
+    def _commit(self, tasks: list[_Task]) -> None:
+        connection = self._db.conn
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = [
+                _delete(connection, task.request_id)
+                if isinstance(task, _Delete)
+                else _insert(self._db, task)
+                for task, _ in tasks
+            ]
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if self.problem is None:
+                log.error("the history cannot be written: %s", error)
+            self.problem = str(error)
+            outcomes = [False] * len(tasks)
+        else:
+            if self.problem is not None:
+                log.info("the history is written again")
+            self.problem = None
+        for (_, future), outcome in zip(tasks, outcomes, strict=True):
+            # A caller that was cancelled has cancelled its future; its row stays.
+            if future.set_running_or_notify_cancel():
+                future.set_result(outcome)
+
+
+def _insert(db: Database, record: RequestRecord) -> bool:
+    db.table("requests").insert(
+        {
+            "id": record.id,
+            "created_at": record.created_at,
+            "kind": record.kind,
+            "status": record.status,
+            "error_type": record.error_type,
+            "error_detail": record.error_detail,
+            "duration_ms": round(record.duration_ms, 3),
+            "client": record.client,
+            "model": record.model,
+            "input_text_id": _text_id(db.conn, record.input),
+            "output_text_id": _text_id(db.conn, record.output),
+        }
+    )
+    match record.details:
+        case CompressionRecord() as compression:
+            db.table("compressions").insert({"request_id": record.id, **_row(compression)})
+        case ClassificationRecord() as classification:
+            db.table("classifications").insert({"request_id": record.id, **_row(classification)})
+    return True
+
+
+def _row(details: CompressionRecord | ClassificationRecord) -> dict[str, object]:
+    """Its fields as columns; mappings as JSON."""
+    row = {name: getattr(details, name) for name in details.__slots__}
+    return {
+        name: msgspec.json.encode(value).decode() if isinstance(value, dict) else value
+        for name, value in row.items()
+    }
+
+
+def _text_id(connection: sqlite3.Connection, text: str | None) -> int | None:
+    if text is None:
+        return None
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    connection.execute(
+        "INSERT INTO texts (sha256, text) VALUES (?, ?) ON CONFLICT (sha256) DO NOTHING",
+        (digest, text),
+    )
+    row = connection.execute("SELECT id FROM texts WHERE sha256 = ?", (digest,)).fetchone()
+    return int(row[0])
+
+
+def _delete(connection: sqlite3.Connection, request_id: str) -> bool:
+    row = connection.execute(
+        "DELETE FROM requests WHERE id = ? RETURNING input_text_id, output_text_id", (request_id,)
+    ).fetchone()
+    if row is None:
+        return False
+    connection.executemany(
+        """
+        DELETE FROM texts WHERE id = ?1
+        AND NOT EXISTS (SELECT 1 FROM requests WHERE input_text_id = ?1)
+        AND NOT EXISTS (SELECT 1 FROM requests WHERE output_text_id = ?1)
+        """,
+        [(text_id,) for text_id in set(row) if text_id is not None],
+    )
+    return True
