@@ -23,11 +23,13 @@ class Units:
     `firsts` int64, shape (n_units,): each unit's first word; it ends where the next begins.
     `scores` float32, shape (n_units,): higher is kept first.
     `forced` bool, shape (n_units,): kept whatever the budget.
+    `divisible` bool, shape (n_units,): may fill what is left of the budget with its beginning.
     """
 
     firsts: Indexes
     scores: NDArray[np.float32]
     forced: Flags
+    divisible: Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,10 @@ def select(words: Words, units: Units, budget: int) -> Selection:
             break
         # An insertion can cost a token less than estimated where punctuation and line
         # breaks merge; more than two it never does.
-        if costs[unit] <= spare + 2:
-            filling.add_if_it_fits(unit, budget)
+        if costs[unit] <= spare + 2 and filling.add_if_it_fits(unit, budget):
+            continue
+        if units.divisible[unit]:
+            filling.add_beginning(unit, budget)
     return filling.settle(budget)
 
 
@@ -119,10 +123,18 @@ class _Filling:
         self._kept = kept.tolist()
         self.tokens = count_tokens(self._words.join(kept))
 
-    def add_if_it_fits(self, unit: int, budget: int) -> None:
-        new = self._new_words(unit)
+    def add_if_it_fits(self, unit: int, budget: int) -> bool:
+        return self._add(self._new_words(self._firsts[unit], self._lasts[unit]), budget)
+
+    def add_beginning(self, unit: int, budget: int) -> None:
+        """Adds the unit's first words, as many as fit."""
+        for word in range(self._firsts[unit], self._lasts[unit]):
+            if not self._add(self._new_words(word, word + 1), budget):
+                return
+
+    def _add(self, new: list[int], budget: int) -> bool:
         if not new:
-            return
+            return True
         low = bisect_left(self._kept, new[0])
         high = bisect_left(self._kept, new[-1])
         nearby = self._kept[max(0, low - _CONTEXT_WORDS) : high + _CONTEXT_WORDS]
@@ -130,11 +142,12 @@ class _Filling:
         before = count_tokens(self._join(nearby, head=head, tail=tail))
         after = count_tokens(self._join(sorted([*nearby, *new]), head=head, tail=tail))
         if self.tokens + after - before > budget:
-            return
+            return False
         self.tokens += after - before
         self._added.append(new)
         for index in new:
             insort(self._kept, index)
+        return True
 
     def settle(self, budget: int) -> Selection:
         """The selection with its text counted as a whole; never above the budget, if that
@@ -150,10 +163,9 @@ class _Filling:
         kept[self._kept] = True
         return Selection(kept, text, tokens)
 
-    def _new_words(self, unit: int) -> list[int]:
-        """The unit's words and the markers of their lines, as far as they are not kept yet."""
-        unit_words = range(self._firsts[unit], self._lasts[unit])
-        new = [index for index in unit_words if not self._words.markers[index]]
+    def _new_words(self, first: int, last: int) -> list[int]:
+        """The words [first, last) and the markers of their lines that are not kept yet."""
+        new = [index for index in range(first, last) if not self._words.markers[index]]
         for line in {int(self._words.lines[index]) for index in new}:
             riders = self._words.riders.get(line, ())
             new.extend(index for index in riders if not self._is_kept(index))

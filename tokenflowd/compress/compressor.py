@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from tokenflowd.compress.budget import Selection, Units, select
 from tokenflowd.compress.cache import KeepProbabilities, ProbabilityCache
 from tokenflowd.compress.llmlingua import choose_words, lingua_windows
-from tokenflowd.compress.protect import Span, find_spans
+from tokenflowd.compress.protect import Span, find_clauses, find_spans
 from tokenflowd.compress.question import relevance
 from tokenflowd.compress.tokens import count_tokens
 from tokenflowd.compress.windows import sentence_windows
@@ -24,8 +25,12 @@ from tokenflowd.engine import EncoderModel
 
 # LLMLingua-2's convention, which every model of this task follows: the second label is "keep".
 KEEP = 1
-# A protected unit ranks above every plain one: a keep probability is at most 1.
-PROTECTED = 1.0
+# What protection adds to a keep probability. More would keep bare numbers and negations of
+# sentences that are gone otherwise; less would lose some.
+PROTECTION = 0.5
+# Languages written without spaces. A model that reads none of them cannot rank their words.
+UNSPACED_LANGUAGES = frozenset({"zh", "ja", "multilingual"})
+_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +109,7 @@ class Compressor:
             return Compression(text, text, original_tokens, original_tokens, budget, False, mode)
         probabilities = self._probabilities(text, mode, stop)
         if mode == "llmlingua":
-            words, selection, values = self._by_percentile(
-                text, probabilities, budget / max(1, original_tokens), options
-            )
+            words, selection, values = self._by_percentile(text, probabilities, options)
         else:
             words, selection, values = self._by_budget(text, probabilities, budget, options)
         if budget >= original_tokens:
@@ -129,6 +132,12 @@ class Compressor:
         # 0.57 * 100 is 56.99999999999999: without the crumb a token would be lost.
         return int(ratio * original_tokens + 1e-6)
 
+    def _rate(self, text: str, options: CompressionOptions) -> float:
+        """The share of tokens to keep as LLMLingua-2 takes it: unrounded, or by cl100k_base."""
+        if options.target_tokens is not None:
+            return options.target_tokens / max(1, count_tokens(text, "cl100k_base"))
+        return self._settings.ratio if options.ratio is None else options.ratio
+
     def _probabilities(
         self, text: str, mode: Mode, stop: threading.Event | None
     ) -> KeepProbabilities:
@@ -138,7 +147,9 @@ class Compressor:
         tokenizer = self.model.tokenizer
         subwords = tokenizer.subwords(text)
         if mode == "llmlingua":
-            windows = lingua_windows(tokenizer.tokens(subwords.ids))
+            windows = lingua_windows(
+                tokenizer.tokens(subwords.ids), subword_prefix=self.model.manifest.subword_prefix
+            )
         else:
             capacity = self.model.manifest.window_tokens - tokenizer.special_tokens
             windows = sentence_windows(text, subwords, capacity)
@@ -163,6 +174,8 @@ class Compressor:
         values = word_probabilities(words, probabilities)
         forced = _forced_words(words, forced_at, options.force_reserve_digit)
         spans = _divide_oversized_code(text, spans, budget)
+        if not UNSPACED_LANGUAGES.intersection(self.model.manifest.languages):
+            spans += find_clauses(text)
         if options.preserve is not None:
             for span in spans:
                 if span.kind in options.preserve:
@@ -178,14 +191,15 @@ class Compressor:
         return words, selection, values
 
     def _by_percentile(
-        self, text: str, probabilities: KeepProbabilities, rate: float, options: CompressionOptions
+        self, text: str, probabilities: KeepProbabilities, options: CompressionOptions
     ) -> tuple[Words, Selection, NDArray[np.float32]]:
         chosen = choose_words(
             self.model.tokenizer.tokens(probabilities.subwords.ids),
             probabilities,
             subword_prefix=self.model.manifest.subword_prefix,
-            rate=rate,
+            rate=self._rate(text, options),
             force_tokens=options.force_tokens,
+            forced_at=_occurrences(text, options.force_tokens),
             force_reserve_digit=options.force_reserve_digit,
             drop_consecutive=options.drop_consecutive,
         )
@@ -274,23 +288,38 @@ def _units(
     scores: NDArray[np.float32],
     forced: Flags,
 ) -> Units:
-    """Words that overlapping spans hold together become one unit, with their mean score."""
+    """Words that overlapping spans hold together become one unit, with their mean score.
+
+    A JSON member that was there before but for its digits counts for less each time: in logs
+    and tables the first of a kind says most.
+    """
     joined = np.zeros(len(words), np.bool_)  # to the word before
     safe = np.zeros(len(words), np.bool_)
+    clause = np.zeros(len(words), np.bool_)
+    scores = scores.copy()
+    seen: Counter[str] = Counter()
     for span in spans:
-        first, last = words.indexes_in(span.start, span.end)
-        joined[first + 1 : last] = True
-        if span.kind in protected:
-            safe[first:last] = True
+        inside = slice(*words.indexes_in(span.start, span.end))
+        joined[inside.start + 1 : inside.stop] = True
+        clause[inside] |= span.kind == "clause"
+        if span.kind == "keys":
+            shape = _DIGITS.sub("0", words.text[span.start : span.end])
+            seen[shape] += 1
+            scores[inside] /= seen[shape]
+            safe[inside] |= seen[shape] == 1 and "keys" in protected
+        else:
+            safe[inside] |= span.kind in protected
     firsts = np.flatnonzero(~joined)
     if not len(firsts):
-        return Units(firsts, np.zeros(0, np.float32), np.zeros(0, np.bool_))
+        none = np.zeros(0, np.bool_)
+        return Units(firsts, np.zeros(0, np.float32), none, none)
     sizes = np.diff([*firsts.tolist(), len(words)])
     means = np.add.reduceat(scores, firsts) / sizes
     return Units(
         firsts=firsts,
-        scores=(means + PROTECTED * np.logical_or.reduceat(safe, firsts)).astype(np.float32),
+        scores=(means + PROTECTION * np.logical_or.reduceat(safe, firsts)).astype(np.float32),
         forced=np.logical_or.reduceat(forced, firsts),
+        divisible=np.logical_and.reduceat(clause, firsts),
     )
 
 
@@ -316,7 +345,7 @@ def _drop_consecutive(
     without[at] = False
     scores = units.scores.copy()
     scores[at] = -1.0
-    again = select(words, Units(units.firsts, scores, without), budget)
+    again = select(words, replace(units, scores=scores, forced=without), budget)
     kept = again.kept.copy()
     kept[sorted(repeated)] = False
     text = words.join(np.flatnonzero(kept))

@@ -7,10 +7,11 @@ Every pattern is linear in the length of the text, or bounded where it repeats.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
-from tokenflowd.config import PRESERVE_KINDS, PreserveKind
+from tokenflowd.compress.words import UNSPACED
+from tokenflowd.config import PreserveKind
 
 _UNITS = (
     "ms|µs|us|ns|s|sec|secs|seconds?|min|mins|minutes?|h|hr|hrs|hours?|days?|weeks?|months?|years?|"
@@ -18,7 +19,15 @@ _UNITS = (
     "hz|khz|mhz|ghz|w|kw|mw|kwh|v|mv|a|ma|k|c|f|pa|kpa|bar|psi|db|px|pt|em|rem|fps|rpm|tokens?|"
     "dollars?|euros?|cents?|usd|eur|gbp|percent|million|billion|thousand|pm|am|x|Stunden|Tage"
 )
-_FENCE = r"(?m:^[ \t]*(?P<fence>`{3,}|~{3,})[^\n]*\n)(?s:.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)"
+# Words between a number or a negation and the word that it is about, or after it.
+_FUNCTION_WORDS = (
+    "a|an|the|and|or|but|to|of|in|at|on|for|from|by|with|as|is|are|was|were|be|been|being|it|its|"
+    "that|this|these|those|if|then|than|so|we|you|they|he|she|i|do|does|did|has|have|had|will|"
+    "would|can|could|may|should|must|not|which|who|when|where|while|per|any|very|only|even|really"
+)
+# White space within a paragraph: prose is wrapped anywhere.
+_SPACE = r"(?:[ \t]+|[ \t]*\n(?=[^\s#>*+|`~-]))"
+_FENCE = r"(?m:^[ \t]*(?P<fence>`{3,}+|~{3,}+)[^\n]*+\n)(?s:.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)"
 _NEGATION_WORDS = (
     # A following word is bound to these, with the auxiliary before "not".
     r"(?:(?:do|does|did|is|are|was|were|will|would|can|could|may|might|must|shall|should|has|have|"
@@ -37,12 +46,14 @@ _PATTERNS: dict[PreserveKind, re.Pattern[str]] = {
         r"|(?<![\w.@%+/:-])[\w.@%+-]+(?:/[\w.@%+-]+)+\.[A-Za-z]\w{0,7}\b"
     ),
     "numbers": re.compile(
-        rf"(?:[$€£¥]|(?<![\w.]))[+-]?\d[\d.,:/]*(?:[ \t]?(?:%|°[CF]?|‰)|[ \t]?(?:{_UNITS})\b)?",
+        rf"(?:[$€£¥]|(?<![\w.]))[+-]?\d[\d.,:/]*(?:[ \t]?(?:%|°[CF]?|‰)|[ \t]?(?:{_UNITS})\b)?"
+        # "412 million rows", "50 connections": a count without what it counts says nothing
+        rf"(?:(?<=[\dnd]){_SPACE}(?!(?:{_FUNCTION_WORDS})\b)(?-i:[a-z])[\w-]+)?",
         re.IGNORECASE,
     ),
     "identifiers": re.compile(
         r"\b[A-Za-z]\w*_\w+\b(?:\(\))?"  # snake_case
-        r"|\b[a-z]+[a-z0-9]*[A-Z]\w*\b(?:\(\))?"  # camelCase
+        r"|\b[a-z][a-z0-9]*[A-Z]\w*\b(?:\(\))?"  # camelCase
         r"|\b[A-Za-z_]\w*(?:(?:\.|::|->)[A-Za-z_]\w*){1,8}\(\)"  # dotted.calls()
         r"|\b[A-Za-z_]\w*\(\)"  # calls()
         r"|(?<![\w-])--?[A-Za-z][\w-]*(?:=\S+)?"  # --flags=value
@@ -53,27 +64,48 @@ _PATTERNS: dict[PreserveKind, re.Pattern[str]] = {
     ),
     "keys": re.compile(
         r'"(?:[^"\\\n]|\\.){1,80}"\s*:\s*'
-        r'(?:"(?:[^"\\\n]|\\.){0,48}"|-?\d[\d.eE+-]*|true|false|null)?,?'
+        r'(?:"(?:[^"\\\n]|\\.){0,80}"|-?\d[\d.eE+-]*|true|false|null)?,?'
     ),
-    "negations": re.compile(rf"\b(?:{_NEGATION_WORDS})\b(?:[ \t]+[\w'’-]+)?", re.IGNORECASE),
+    "negations": re.compile(
+        rf"\b(?:{_NEGATION_WORDS})\b"
+        rf"(?:{_SPACE}(?:{_FUNCTION_WORDS})\b){{0,4}}(?:{_SPACE}[\w'’-]+)?"
+        r"|[不没未勿别][\u4e00-\u9fff]{0,2}",
+        re.IGNORECASE,
+    ),
 }
+
+
+_HEADING = re.compile(r"(?m)^[ \t]*#{1,6}[ \t]\S.{0,80}$")
+# Up to a comma or a full stop; what has no spaces is not cut into words by a model that
+# cannot read it.
+_CLAUSE = re.compile(r"[^\s、，。；：！？]+[、，。；：！？”’」』）]*")
+_HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """Characters [start, end) of a text that are kept or dropped as one."""
 
-    kind: PreserveKind
+    kind: PreserveKind | Literal["heading", "clause"]
     start: int
     end: int
 
 
-def find_spans(text: str, kinds: Collection[PreserveKind] = PRESERVE_KINDS) -> list[Span]:
-    """All spans of the given kinds, in the order of their starts; they may overlap."""
+def find_spans(text: str) -> list[Span]:
+    """All spans, in the order of their starts; they may overlap."""
     spans = [
-        Span(kind, match.start(), match.end())
+        Span(kind, *match.span())
         for kind, pattern in _PATTERNS.items()
-        if kind in kinds
         for match in pattern.finditer(text)
     ]
+    spans += [Span("heading", *match.span()) for match in _HEADING.finditer(text)]
     return sorted(spans, key=lambda span: (span.start, -span.end))
+
+
+def find_clauses(text: str) -> list[Span]:
+    """Clauses in scripts without spaces, for models that cannot tell their words apart."""
+    return [
+        Span("clause", *match.span())
+        for match in _CLAUSE.finditer(text)
+        if _HAS_UNSPACED.search(match[0])
+    ]

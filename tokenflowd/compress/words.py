@@ -23,11 +23,11 @@ _HAN = "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-
 _HAN += "\U00020000-\U0003ffff"
 _HIRAGANA = "\u3040-\u309f"
 _KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-_UNSPACED = _HAN + _HIRAGANA + _KATAKANA
+UNSPACED = _HAN + _HIRAGANA + _KATAKANA
 # What clings to the character before it: variation selectors, voicing marks, closing marks.
 _CLOSING = "\ufe00-\ufe0f\U000e0100-\U000e01ef\u3099\u309a、。，．・：；？！」』）】》〉〕｝…"
-_WORD = re.compile(f"(?:[{_HAN}{_HIRAGANA}]|[{_KATAKANA}]+)[{_CLOSING}]*|[^\\s{_UNSPACED}]+")
-_UNSPACED_CHAR = re.compile(f"[{_UNSPACED}]")
+_WORD = re.compile(f"(?:[{_HAN}{_HIRAGANA}]|[{_KATAKANA}]+)[{_CLOSING}]*|[^\\s{UNSPACED}]+")
+_UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 
 # A longer run without white space (Thai prose, base64, minified JSON) is cut into pieces.
 MAX_WORD_CHARS = 64
@@ -35,6 +35,13 @@ _PIECE_END = re.compile(r"[,;:.!?/&|)\]}>\-\u0e2f\u0e46]+")
 
 # Markdown that gives a line its meaning: headings, bullets, numbers, quotes, table rules.
 _MARKER = re.compile(r"#{1,6}|[-*+]|\d{1,3}[.)]|>+|\[[xX]?\]?|\]|[|:\-=]+")
+# JSON's brackets, once its members are words of their own.
+_BRACKETS = re.compile(r"[\[\]{},]+")
+# Who speaks, when: "Anna:", "[09:12] kim:", and the keys of "name: value" lines.
+_LABEL = re.compile(
+    r"(?m)^[ \t]*(?:\[[^\]\n]{1,24}\][ \t]+)?(?:[^\W\d_][\w.'’-]{0,30}[ \t]){0,2}"
+    r"[^\W\d_][\w.'’-]{0,30}:(?=[ \t]+\S)"
+)
 
 
 class Words:
@@ -76,21 +83,23 @@ class Words:
 
     @cached_property
     def markers(self) -> Flags:
-        """True for Markdown markers at the start of a line, which ride with its words.
+        """True for what shapes a line but says nothing by itself: Markdown markers, a table's
+        bars, JSON's brackets, a speaker's name. They ride with the words of the line.
 
         In the `verbatim` character ranges, such as fenced code, nothing is a marker.
         """
         flags = np.zeros(len(self), np.bool_)
-        starts_line = self.newlines > 0
-        if len(self):
-            starts_line[0] = True
-        for first in np.flatnonzero(starts_line).tolist():
-            for index in range(first, len(self)):
-                if index > first and starts_line[index]:
-                    break
-                if not _MARKER.fullmatch(self[index]):
-                    break
-                flags[index] = True
+        for label in _LABEL.finditer(self.text):
+            flags[slice(*self.indexes_in(*label.span()))] = True
+        in_table = at_start = False
+        for index, newlines in enumerate(self.newlines.tolist()):
+            word = self[index]
+            if newlines or index == 0:
+                at_start, in_table = True, word.startswith("|")
+            at_start = at_start and _MARKER.fullmatch(word) is not None
+            flags[index] |= (
+                at_start or (in_table and word == "|") or _BRACKETS.fullmatch(word) is not None
+            )
         for start, end in self._verbatim:
             flags[slice(*self.indexes_in(start, end))] = False
         return flags
@@ -166,7 +175,7 @@ class Words:
         return (
             left.isalnum()
             and right.isalnum()
-            and not (_UNSPACED_CHAR.match(left) and _UNSPACED_CHAR.match(right))
+            and not (_UNSPACED_CHARACTER.match(left) and _UNSPACED_CHARACTER.match(right))
         )
 
     def _head(self, index: int) -> str:
