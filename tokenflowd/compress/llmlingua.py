@@ -23,7 +23,8 @@ from tokenflowd.engine import Subwords
 WINDOW_CAPACITY = 510
 _CHUNK_ENDS = frozenset({".", "\n"})
 _SENTENCEPIECE_SPACE = "\u2581"
-_UNKNOWN = frozenset({"[UNK]", "<unk>"})
+# Words that a vocabulary does not know, and special tokens that a text spells out.
+_SPECIAL = frozenset("[UNK] [CLS] [SEP] [PAD] [MASK] <unk> <s> </s> <pad> <mask>".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +191,9 @@ def _keep(window: _Window, reduce_rate: float, drop_consecutive: bool) -> NDArra
 
 
 def _weights(texts: Sequence[str]) -> list[int]:
-    """What each word counts for in a percentile: its tokens, nothing if it is unknown.
-
-    Where no word is known, all count alike.
-    """
-    weights = [0 if text in _UNKNOWN else count_tokens(text, "cl100k_base") for text in texts]
+    """What each word counts for in a percentile: its tokens; nothing where the model reads no
+    word, unless there are no others."""
+    weights = [0 if text in _SPECIAL else count_tokens(text, "cl100k_base") for text in texts]
     return weights if any(weights) else [1] * len(texts)
 
 

@@ -27,7 +27,9 @@ _FUNCTION_WORDS = (
 )
 # White space within a paragraph: prose is wrapped anywhere.
 _SPACE = r"(?:[ \t]+|[ \t]*\n(?=[^\s#>*+|`~-]))"
-_FENCE = r"(?m:^[ \t]*(?P<fence>`{3,}+|~{3,}+)[^\n]*+\n)(?s:.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)"
+_FENCE = (
+    r"(?m:^[ \t]*(?P<fence>`{3,}+|~{3,}+)[^\n]*+\n)(?s:.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)"
+)
 _NEGATION_WORDS = (
     # A following word is bound to these, with the auxiliary before "not".
     r"(?:(?:do|does|did|is|are|was|were|will|would|can|could|may|might|must|shall|should|has|have|"

@@ -1,0 +1,141 @@
+"""Real parts for the tests: the shipped models, a real SQLite file, a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenflowd.catalog import Catalog
+from tokenflowd.compress import Compressor
+from tokenflowd.config import CompressConfig, Config, EngineConfig, load_config
+from tokenflowd.engine import EncoderModel, load_model
+from tokenflowd.server import serve
+from tokenflowd.services import Services
+
+TEXTS = Path(__file__).parent / "texts"
+
+
+def text(name: str) -> str:
+    return (TEXTS / name).read_text("utf-8")
+
+
+def shipped(model_id: str) -> EncoderModel:
+    return load_model(Catalog(Path("/nowhere")).folder(model_id), EngineConfig())
+
+
+@pytest.fixture(scope="session")
+def compressor_model() -> Iterator[EncoderModel]:
+    model = shipped("tokenflow-compressor")
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="session")
+def classifier_model() -> Iterator[EncoderModel]:
+    model = shipped("tokenflow-classifier")
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="session")
+def embedder_model() -> Iterator[EncoderModel]:
+    model = shipped("tokenflow-embedder")
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def compressor(compressor_model: EncoderModel) -> Compressor:
+    return Compressor(compressor_model, CompressConfig())
+
+
+def config_in(home: Path, **sections: dict[str, Any]) -> Config:
+    """A configuration that nothing outside of `home` has a part in."""
+    return load_config(home=home, flags=sections, environment={})
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Daemon:
+    """A daemon on a real socket, and the plainest client there is."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._ready.wait(10)
+        assert self.port, "the daemon did not start"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """JSON goes out with its content type; `raw` as it is; `headers` above all."""
+        sent = {"Content-Type": "application/json"} if body is not None or raw else {}
+        payload = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, payload, {**sent, **(headers or {})})
+            response = connection.getresponse()
+            return Answer(
+                response.status,
+                {name.lower(): value for name, value in response.getheaders()},
+                response.read(),
+            )
+        finally:
+            connection.close()
+
+    def get(self, path: str, **more: Any) -> Answer:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, body: Any = None, **more: Any) -> Answer:
+        return self.request("POST", path, body, **more)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+
+        def on_ready(url: str) -> None:
+            self.port = int(url.rpartition(":")[2])
+            self._ready.set()
+
+        self._loop.run_until_complete(
+            serve(self.services, host="127.0.0.1", port=0, stop=self._stop, on_ready=on_ready)
+        )
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all tests that do not change its state for others."""
+    running = Daemon(Services(config_in(tmp_path_factory.mktemp("home"))))
+    yield running
+    running.close()

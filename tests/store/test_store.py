@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from tokenflowd.errors import AlreadyRunning, NotFound, StoreDegraded
+from tokenflowd.store import (
+    ClassificationRecord,
+    CompressionRecord,
+    Filter,
+    RequestRecord,
+    Store,
+)
+from tokenflowd.store.lock import DirectoryLock, owner_of
+from tokenflowd.store.migrations import migrations
+
+
+def compression(source: str = "some long text", **more: Any) -> RequestRecord:
+    details = CompressionRecord("o200k_base", "budget", 2, 3, 2, False, {"ratio": 0.5})
+    return RequestRecord(
+        "compress", "test", input=source, output="long text", model="m", details=details, **more
+    )
+
+
+def classification(prompt: str = "what is 2 + 2?", category: str = "reasoning") -> RequestRecord:
+    details = ClassificationRecord(category, 0.9, {category: 0.9, "other": 0.1}, False, "big-model")
+    return RequestRecord("classify", "test", input=prompt, model="m", details=details)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "home" / "tokenflow.db")
+    yield opened
+    opened.close()
+
+
+def write(store: Store, *records: RequestRecord) -> None:
+    futures = [store.write(record) for record in records]
+    assert all(future.result(5) for future in futures)
+
+
+def test_a_record_comes_back_whole(store: Store) -> None:
+    record = compression()
+    write(store, record)
+    row = store.history.get(record.id)
+    assert row["input"] == "some long text"
+    assert row["output"] == "long text"
+    assert row["options"] == {"ratio": 0.5}
+    assert row["over_budget"] is False
+    assert (row["kind"], row["status"], row["created_at"]) == ("compress", "ok", record.created_at)
+
+
+def test_a_classification_comes_back_with_its_scores(store: Store) -> None:
+    record = classification()
+    write(store, record)
+    row = store.history.get(record.id)
+    assert (row["category"], row["scores"]) == ("reasoning", {"reasoning": 0.9, "other": 0.1})
+
+
+def test_a_failed_request_is_a_row_too(store: Store) -> None:
+    record = RequestRecord("compress", "test", error_type="busy", error_detail="come back later")
+    write(store, record)
+    assert store.history.get(record.id)["error_detail"] == "come back later"
+    assert store.history.page(Filter())[0]["status"] == "error"
+
+
+def test_a_text_is_stored_once(store: Store) -> None:
+    write(store, compression("same"), compression("same"), classification("same"))
+    with sqlite3.connect(store.path) as reader:
+        assert reader.execute("SELECT count(*) FROM texts WHERE text = 'same'").fetchone() == (1,)
+
+
+def test_full_text_search_finds_prompts_and_results(store: Store) -> None:
+    first, second = compression("The Café opens at nine"), classification("where is the station")
+    write(store, first, second)
+    assert [row["id"] for row in store.history.page(Filter(query="cafe"))] == [first.id]
+    assert [row["id"] for row in store.history.page(Filter(query="stat"))] == [second.id]
+    assert [row["id"] for row in store.history.page(Filter(query="long text"))] == [first.id]
+    assert store.history.page(Filter(query="nothing like it")) == []
+
+
+def test_chinese_is_found_within_a_run(store: Store) -> None:
+    record = compression("市议会批准了图书馆的改造计划")
+    write(store, record)
+    assert [row["id"] for row in store.history.page(Filter(query="图书馆"))] == [record.id]
+    assert store.history.page(Filter(query="图_馆")) == []
+
+
+@pytest.mark.parametrize(
+    "query", ['"', "*", "a AND", "NEAR(", "x:y", "-", "(", "'; DROP", "^a", "%"]
+)
+def test_no_query_is_a_syntax_error(store: Store, query: str) -> None:
+    write(store, compression())
+    store.history.page(Filter(query=query))
+
+
+def test_filters_narrow_and_the_cursor_goes_back(store: Store) -> None:
+    records = [compression(f"text {index}") for index in range(5)] + [classification()]
+    write(store, *records)
+    page = store.history.page(Filter(kind="compress", limit=2))
+    assert [row["preview"] for row in page] == ["text 4", "text 3"]
+    page = store.history.page(Filter(kind="compress", limit=9, before=page[-1]["id"]))
+    assert [row["preview"] for row in page] == ["text 2", "text 1", "text 0"]
+    assert len(store.history.page(Filter(category="reasoning"))) == 1
+    assert len(store.history.page(Filter(model="m"))) == 6
+    assert store.history.page(Filter(since="2999-01-01")) == []
+
+
+def test_deleting_takes_texts_that_nothing_else_uses(store: Store) -> None:
+    kept, gone = compression("shared"), compression("shared")
+    alone = classification("only here")
+    write(store, kept, gone, alone)
+    assert store.delete(gone.id).result(5)
+    assert store.delete(alone.id).result(5)
+    assert not store.delete(alone.id).result(5)
+    with pytest.raises(NotFound):
+        store.history.get(gone.id)
+    with sqlite3.connect(store.path) as reader:
+        texts = {text for (text,) in reader.execute("SELECT text FROM texts")}
+        details = reader.execute("SELECT count(*) FROM compressions").fetchone()
+    assert texts == {"shared", "long text"}
+    assert details == (1,)
+    assert store.history.page(Filter(query="only")) == []
+
+
+def test_the_export_is_everything_oldest_first(store: Store) -> None:
+    records = [compression("one"), classification("two")]
+    write(store, *records)
+    assert [row["id"] for row in store.history.export()] == [record.id for record in records]
+
+
+def test_the_views_are_for_people(store: Store) -> None:
+    write(store, compression(), classification())
+    rows = list(Database(sqlite3.connect(store.path)).query("SELECT * FROM history ORDER BY id"))
+    assert rows[0]["saved_tokens"] == 1
+    days = list(Database(sqlite3.connect(store.path)).query("SELECT * FROM daily_metrics"))
+    assert {(day["kind"], day["requests"]) for day in days} == {("compress", 1), ("classify", 1)}
+
+
+def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = Store(tmp_path / "open" / "tokenflow.db")
+        write(store, compression())
+        modes = {
+            path.name: stat.S_IMODE(path.stat().st_mode) for path in store.path.parent.iterdir()
+        }
+        assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
+        store.close()
+    finally:
+        os.umask(before)
+    assert len(modes) >= 3
+    assert set(modes.values()) == {0o600}
+
+
+def test_two_stores_cannot_have_one_directory(store: Store) -> None:
+    with pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        Store(store.path)
+
+
+def test_the_owner_is_known_while_it_lives(tmp_path: Path) -> None:
+    assert owner_of(tmp_path) is None
+    lock = DirectoryLock(tmp_path)
+    lock.publish("http://localhost:1234")
+    owner = owner_of(tmp_path)
+    assert owner is not None
+    assert (owner.pid, owner.url) == (str(os.getpid()), "http://localhost:1234")
+    lock.close()
+    assert owner_of(tmp_path) is None
+
+
+def test_many_writers_lose_nothing(store: Store) -> None:
+    def write_some() -> None:
+        write(store, *(compression(f"{threading.get_ident()} {i}") for i in range(50)))
+
+    threads = [threading.Thread(target=write_some) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.history.count() == 400
+
+
+def test_a_closed_store_has_written_everything(tmp_path: Path) -> None:
+    store = Store(tmp_path / "tokenflow.db")
+    for index in range(100):
+        store.write(compression(str(index)))
+    store.close()
+    again = Store(tmp_path / "tokenflow.db")
+    assert again.history.count() == 100
+    again.close()
+
+
+def test_what_cannot_be_written_degrades_and_recovers(store: Store) -> None:
+    store._db.execute("PRAGMA query_only = ON")  # as a full or read-only disk would
+    assert store.write(compression()).result(5) is False
+    assert store.problem is not None
+    store._db.execute("PRAGMA query_only = OFF")
+    assert store.write(compression()).result(5) is True
+    assert store.problem is None
+
+
+@pytest.mark.parametrize("damage", ["header", "pages"])
+def test_a_damaged_database_is_moved_aside_not_deleted(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "tokenflow.db"
+    store = Store(path)
+    write(store, *(compression(f"text {index} " * 50) for index in range(50)))
+    store.close()
+    content = bytearray(path.read_bytes())
+    at = 0 if damage == "header" else 100
+    content[at : at + 4096] = b"\xa5" * 4096
+    path.write_bytes(content)
+    fresh = Store(path)
+    write(fresh, compression("after"))
+    assert fresh.history.count() == 1
+    fresh.close()
+    aside = [p for p in tmp_path.iterdir() if ".damaged-" in p.name]
+    assert any(p.read_bytes() == content for p in aside)
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tokenflow.db"
+    Store(path).close()
+    db = Database(path)
+    db["_sqlite_migrations"].insert(
+        {"migration_set": "tokenflow", "name": "m999_future", "applied_at": "2099-01-01"}
+    )
+    db.conn.close()
+    with pytest.raises(StoreDegraded, match="newer TokenFlow"):
+        Store(path)
+    assert owner_of(tmp_path) is None
+
+
+def test_migrations_run_once(tmp_path: Path) -> None:
+    path = tmp_path / "tokenflow.db"
+    Store(path).close()
+    Store(path).close()
+    assert [m.name for m in migrations.applied(Database(path))] == ["m001_requests"]
+
+
+def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from tokenflowd.store import RequestRecord, Store
+store = Store(Path(sys.argv[1]))
+index = 0
+while True:
+    record = RequestRecord("compress", "kill", input=f"text {index}")
+    assert store.write(record).result()
+    print(record.id, flush=True)
+    index += 1
+"""
+    path = tmp_path / "tokenflow.db"
+    for _ in range(5):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        acknowledged = [process.stdout.readline().strip() for _ in range(30)]
+        process.send_signal(signal.SIGKILL)
+        acknowledged += [line.strip() for line in process.stdout if len(line.strip()) == 26]
+        process.wait()
+        store = Store(path)
+        for request_id in acknowledged:
+            store.history.get(request_id)
+        assert Database(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        store.close()
