@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from tokenflowd.api import add_routes
-from tokenflowd.api.guards import answer_errors, guard_content_type, guard_host, guard_origin
+from tokenflowd.api.guards import (
+    allow_origin,
+    answer_errors,
+    guard_content_type,
+    guard_host,
+    guard_origin,
+)
 from tokenflowd.api.offload import Offload
 from tokenflowd.services import Services
 
@@ -25,6 +31,7 @@ def build_app(services: Services) -> web.Application:
             guard_content_type,
         ],
     )
+    app.on_response_prepare.append(allow_origin)
     add_routes(app, services, offload)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tokenflowd.engine import EncoderModel
+from tokenflowd.engine.session import adds_int8_in_16_bits
 
 
 def test_padding_changes_no_answer(compressor_model: EncoderModel) -> None:
@@ -34,3 +35,19 @@ def test_sentence_vectors_have_length_one(embedder_model: EncoderModel) -> None:
     vector = embedder_model.run([embedder_model.tokenizer.text_sequence("a sentence")])[0]
     assert vector.shape == (384,)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "flags : fpu avx2 avx512_vnni", False),
+        ("x86_64", "flags : fpu avx2 avx_vnni", False),
+        ("x86_64", "flags : fpu avx2", True),
+        ("AMD64", "", True),
+        ("arm64", "", False),
+    ],
+)
+def test_exact_products_are_asked_for_where_they_would_saturate(
+    machine: str, flags: str, expected: bool
+) -> None:
+    assert adds_int8_in_16_bits(machine, flags) is expected

@@ -20,6 +20,7 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _METHODS = "GET, POST, DELETE"
 _HEADERS = "Authorization, Content-Type"
 _PREFLIGHT_MAX_AGE_S = "600"
+_ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)
 
 
 def json_response(content: object, *, status: int = 200) -> web.Response:
@@ -59,8 +60,8 @@ def guard_host(settings: ServerConfig) -> Middleware:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # The header itself, and what aiohttp makes of it: an absolute-form request target
-        # overrides the header in `request.host`.
+        # The header itself, and what aiohttp makes of it: an absolute-form request target,
+        # which only proxies are sent, overrides the header in `request.host`.
         named = [*request.headers.getall(hdrs.HOST, []), request.host]
         local = _local_hosts(request)
         if len(named) != 2 or not all(name in allowed or name in local for name in named):
@@ -74,7 +75,7 @@ def guard_host(settings: ServerConfig) -> Middleware:
 
 
 def guard_origin(settings: ServerConfig) -> Middleware:
-    """Lets in pages of the allowed origins only, and tells their browsers so (CORS).
+    """Lets in pages of the allowed origins only.
 
     Clients that are no pages (curl, scripts, the TUI) send no Origin and pass.
     """
@@ -90,15 +91,20 @@ def guard_origin(settings: ServerConfig) -> Middleware:
                 f"pages of {origins[0]!r} may not call this daemon; add the origin to "
                 "server.allowed_origins if they should"
             )
+        request[_ALLOWED_ORIGIN] = origins[0]
         if request.method == hdrs.METH_OPTIONS:
-            response: web.StreamResponse = web.Response(status=204, headers=_preflight())
-        else:
-            response = await handler(request)
-        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origins[0]
-        response.headers[hdrs.VARY] = hdrs.ORIGIN
-        return response
+            return web.Response(status=204, headers=_preflight())
+        return await handler(request)
 
     return guard
+
+
+async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+    """Tells the browser that the page may read the answer: errors and streams as well, so this
+    is done when a response is prepared, not after its handler."""
+    response.headers[hdrs.VARY] = hdrs.ORIGIN
+    if _ALLOWED_ORIGIN in request:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request[_ALLOWED_ORIGIN]
 
 
 @web.middleware

@@ -24,7 +24,9 @@ WINDOW_CAPACITY = 510
 _CHUNK_ENDS = frozenset({".", "\n"})
 _SENTENCEPIECE_SPACE = "\u2581"
 # Words that a vocabulary does not know, and special tokens that a text spells out.
-_SPECIAL = frozenset("[UNK] [CLS] [SEP] [PAD] [MASK] <unk> <s> </s> <pad> <mask>".split())
+_SPECIAL = frozenset(
+    ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "<unk>", "<s>", "</s>", "<pad>", "<mask>"]
+)
 
 
 @dataclass(frozen=True, slots=True)

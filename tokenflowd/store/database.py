@@ -39,8 +39,12 @@ def open_for_writing(path: Path) -> Database:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises StoreDegraded."""
     try:
+        # An export is read by whichever threads are free, one after the other.
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S
+            f"{path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            check_same_thread=False,
         )
     except sqlite3.Error as error:
         raise StoreDegraded(f"{path} cannot be read: {error}") from error

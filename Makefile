@@ -1,0 +1,41 @@
+# A virtual environment of its own; nothing outside this folder is touched.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test test-export lint bench clean
+
+run: $(VENV)/run.stamp  ## start the daemon on http://localhost:8000
+	$(BIN)/tokenflowd
+
+test: $(VENV)/test.stamp lint  ## everything that needs neither torch nor a network
+	$(BIN)/python -m pytest
+
+test-export: $(VENV)/export.stamp  ## parity with llmlingua; needs torch (1.5 GB)
+	$(BIN)/python -m pytest tests/parity
+
+lint: $(VENV)/test.stamp  ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/export.stamp  ## ours against llmlingua and transformers, in one run
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/run.stamp: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "TokenFlow needs Python 3.11 or newer: make run PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp tests/constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/export.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[test,export]'
+	touch $@

@@ -1,0 +1,228 @@
+"""The commands as a shell runs them: real processes, a home of their own, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TEXTS
+from tokenflowd.compress import count_tokens
+from tokenflowd.store.lock import owner_of
+
+BIN = Path(sys.executable).parent
+SENTENCE = "I would really like to know, please, what the capital of Atlantis is and what is not.\n"
+
+
+class Shell:
+    """Runs commands with a home of their own and nothing else from this environment."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {"PATH": os.environ["PATH"], "TOKENFLOW_HOME": str(home / "tokenflow")}
+
+    def run(
+        self, command: str, *arguments: str, stdin: str | bytes = "", ok: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [str(BIN / command), *arguments],
+            input=data,
+            capture_output=True,
+            cwd=self.home,
+            env=self.environment,
+            timeout=60,
+        )
+        result = subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+        assert "Traceback" not in result.stderr
+        assert (result.returncode == 0) is ok, result.stderr
+        return result
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [str(BIN / "tokenflowd"), *arguments],
+            cwd=self.home,
+            env=self.environment,
+            stderr=subprocess.PIPE,
+        )
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def daemon_url(shell: Shell) -> Iterator[str]:
+    process = shell.start("--port", "0")
+    yield wait_for_url(shell)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def wait_for_url(shell: Shell) -> str:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        owner = owner_of(Path(shell.environment["TOKENFLOW_HOME"]))
+        if owner is not None and owner.url:
+            return owner.url
+        time.sleep(0.02)
+    raise AssertionError("the daemon did not start")
+
+
+def test_a_file_is_compressed_to_standard_output(shell: Shell) -> None:
+    file = TEXTS / "meeting.txt"
+    out = shell.run("tokenflow", "compress", str(file), "--ratio", "0.5").stdout
+    assert count_tokens(out) == count_tokens(file.read_text()) // 2
+
+
+def test_standard_input_is_compressed_and_found_again(shell: Shell) -> None:
+    out = shell.run("tokenflow", "compress", "-r", "0.5", stdin=SENTENCE).stdout
+    assert "Atlantis" in out
+    listed = shell.run("tokenflow", "history", "list", "atlantis", "--json").stdout
+    row = json.loads(listed)[0]
+    assert row["kind"] == "compress"
+    shown = json.loads(shell.run("tokenflow", "history", "show", row["id"]).stdout)
+    assert shown["input"] == SENTENCE
+    assert shown["output"] == out
+    database = Path(shell.environment["TOKENFLOW_HOME"]) / "tokenflow.db"
+    with sqlite3.connect(database) as by_hand:
+        assert by_hand.execute("SELECT output FROM history").fetchone() == (out,)
+
+
+def test_a_running_daemon_is_used(shell: Shell, daemon_url: str) -> None:
+    shell.run("tokenflow", "compress", "-r", "0.5", stdin=SENTENCE)
+    with urllib.request.urlopen(f"{daemon_url}/api/history?q=atlantis") as answer:
+        row = json.load(answer)["requests"][0]
+    assert row["client"].startswith("tokenflow-cli/")
+
+
+def test_json_has_the_whole_answer(shell: Shell) -> None:
+    arguments = ("compress", "--json", "--words", "-t", "8", "-f", "please,")
+    answer = json.loads(shell.run("tokenflow", *arguments, stdin=SENTENCE).stdout)
+    assert answer["compressed_tokens"] <= 8
+    assert "please," in answer["compressed_text"]
+    assert "".join(word["text"] for word in answer["words"]) == SENTENCE
+
+
+def test_a_prompt_is_classified(shell: Shell) -> None:
+    arguments = ("classify", "Simmer the onions in butter.", "-c", "sports", "-c", "cooking")
+    out = shell.run("tokenflow", *arguments).stdout
+    assert out.startswith("cooking")
+    assert "recommended model: llama-3.1-8b-instant" in out
+
+
+def test_history_is_deleted_and_exported(shell: Shell) -> None:
+    shell.run("tokenflow", "compress", stdin="to keep")
+    shell.run("tokenflow", "compress", stdin="to forget")
+    exported = shell.run("tokenflow", "history", "export").stdout
+    rows = [json.loads(line) for line in exported.splitlines()]
+    gone = next(row["id"] for row in rows if row["input"] == "to forget")
+    shell.run("tokenflow", "history", "delete", gone)
+    assert "to forget" not in shell.run("tokenflow", "history").stdout
+    assert "to keep" in shell.run("tokenflow", "history").stdout
+    shell.run("tokenflow", "history", "show", gone, ok=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "says"),
+    [
+        (("compress", "--ratio", "7"), "a", "$.ratio"),
+        (("compress", "no-such-file"), "", "no-such-file"),
+        (("compress",), b"\xff\xfe", "not UTF-8"),
+        (("compress", "-p", "poems"), "a", "$.preserve"),
+        (("classify", "a", "-c", ""), "", "possible_categories"),
+        (("history", "show", "nothing"), "", "no request"),
+        (("history", "list", "--since", "today"), "", "$.since"),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(
+    shell: Shell, arguments: tuple[str, ...], stdin: str | bytes, says: str
+) -> None:
+    done = shell.run("tokenflow", *arguments, stdin=stdin, ok=False)
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_mistake_in_the_settings_names_the_file(shell: Shell) -> None:
+    home = Path(shell.environment["TOKENFLOW_HOME"])
+    home.mkdir()
+    (home / "config.toml").write_text("[server]\nprot = 8000\n")
+    for command in (("tokenflow", "config", "show"), ("tokenflowd",), ("tokenflow", "doctor")):
+        done = shell.run(*command, ok=False)
+        assert "config.toml" in done.stderr
+        assert "prot" in done.stderr
+
+
+def test_the_settings_file_is_written_once(shell: Shell) -> None:
+    file = Path(shell.run("tokenflow", "config", "init").stdout.strip())
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_text("[compress]\nratio = 0.25\n")
+    assert "left as it is" in shell.run("tokenflow", "config", "init", ok=False).stderr
+    assert "ratio = 0.25  # changed" in shell.run("tokenflow", "config", "show").stdout
+
+
+def test_doctor_is_well_out_of_the_box(shell: Shell) -> None:
+    out = shell.run("tokenflow", "doctor").stdout
+    for model in ("tokenflow-compressor", "tokenflow-classifier", "tokenflow-embedder"):
+        assert model in out
+    assert out.count("verified") == 3
+    assert "not running" in out
+
+
+def test_doctor_says_what_is_missing(shell: Shell) -> None:
+    shell.environment["TOKENFLOW_CLASSIFIER"] = "my-model"
+    out = shell.run("tokenflow", "doctor", ok=False).stdout
+    assert "no model `my-model` is installed" in out
+
+
+def test_keys_are_never_shown(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GROQ_API_KEY=canary-7d1f\n")
+    for command in (("doctor",), ("config", "show")):
+        out = shell.run("tokenflow", *command).stdout
+        assert "canary-7d1f" not in out
+    assert "GROQ_API_KEY is set" in shell.run("tokenflow", "doctor").stdout
+
+
+def test_a_second_daemon_names_the_first(shell: Shell, daemon_url: str) -> None:
+    done = shell.run("tokenflowd", "--port", "0", ok=False)
+    assert "another TokenFlow (process" in done.stderr
+
+
+def test_a_port_in_use_is_said(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = shell.run("tokenflowd", "--port", str(port), ok=False)
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "--port" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_daemon_ends_well(shell: Shell, number: signal.Signals) -> None:
+    process = shell.start("--port", "0")
+    wait_for_url(shell)
+    process.send_signal(number)
+    assert process.wait(5) == 0
+    assert owner_of(Path(shell.environment["TOKENFLOW_HOME"])) is None
+
+
+def test_help_needs_no_heavy_import() -> None:
+    program = "import sys, tokenflowd.cli.daemon, tokenflowd.cli; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
+    assert not {"numpy", "onnxruntime", "aiohttp", "tokenizers", "rich"} & set(out.split())
+
+
+def test_the_terminal_client_says_that_it_is_coming(shell: Shell) -> None:
+    assert "coming" in shell.run("tokenflow-tui").stdout

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tokenflowd.config import Settings, default_toml, load_config
+from tokenflowd.errors import ConfigError
+
+
+def load(home: Path, toml: str = "", **more: object) -> object:
+    (home / "config.toml").write_text(toml)
+    return load_config(home=home, environment=more.pop("environment", {}), **more)  # type: ignore[arg-type]
+
+
+def test_the_commented_file_shows_every_default() -> None:
+    settings = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", default_toml())
+    shown = tomllib.loads(settings)
+    shown["classify"]["descriptions"].pop("example")  # stands for a user's own
+    assert msgspec.convert(shown, Settings) == Settings()
+    for section, values in msgspec.to_builtins(Settings()).items():
+        assert set(values) - {"rankings"} == set(shown[section])
+
+
+def test_the_commented_file_is_a_valid_one(tmp_path: Path) -> None:
+    assert load(tmp_path, default_toml()).server == Settings().server
+
+
+def test_layers_stand_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    toml = "[server]\nport = 1111\nhost = '::1'\nlog_level = 'error'\n"
+    (tmp_path / ".env").write_text("PORT=2222\nTOKENFLOW_HOST=0.0.0.0\n")
+    environment = {"PORT": "3333"}
+    assert load(tmp_path, toml).server.port == 2222
+    config = load(tmp_path, toml, environment=environment)
+    assert (config.server.port, config.server.host) == (3333, "0.0.0.0")  # noqa: S104
+    assert config.server.log_level == "error"
+    config = load(tmp_path, toml, environment=environment, flags={"server": {"port": 4444}})
+    assert config.server.port == 4444
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("[server", "not valid TOML"),
+        ("[server]\nport = 'x'", "$.server.port"),
+        ("[server]\nport = 70000", "$.server.port"),
+        ("[sever]\nport = 1", "sever"),
+        ("server = 1", "[server]"),
+        ("[compress]\nratio = 0", "$.compress.ratio"),
+        ("[compress]\npreserve = ['poems']", "$.compress.preserve"),
+        ("[route.rankings.a]\ntitle='a'\ndescription='b'\nmodels=[]", "$.route.rankings"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, toml: str, says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, toml)
+    assert says in error.value.detail
+    assert "config.toml" in error.value.detail
+
+
+def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="PORT is not a number"):
+        load(tmp_path, environment={"PORT": "eight thousand"})
+
+
+def test_home_comes_from_the_argument_then_the_environment(tmp_path: Path) -> None:
+    elsewhere = {"TOKENFLOW_HOME": str(tmp_path / "elsewhere")}
+    assert load_config(environment=elsewhere).home == tmp_path / "elsewhere"
+    assert load_config(home=tmp_path, environment=elsewhere).home == tmp_path
+    assert load_config(home=tmp_path, environment={}).database == tmp_path / "tokenflow.db"
