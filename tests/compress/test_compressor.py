@@ -261,3 +261,14 @@ def test_a_million_characters_need_bounded_memory(compressor: Compressor) -> Non
     assert result.compressed_tokens <= result.budget
     assert result.budget - result.compressed_tokens <= 1
     assert grown_mb < 300
+
+
+def test_a_mark_set_apart_by_a_space_goes_with_its_word(compressor: Compressor) -> None:
+    source = (
+        "Yeah , so basically , the remote control , is ugly . Yeah . And it is expensive , too ."
+    )
+    for ratio in (0.3, 0.5, 0.7):
+        result = compress(compressor, source, ratio=ratio).compressed_text
+        assert not result.startswith((",", "."))
+        assert ", ," not in result
+        assert ". ." not in result

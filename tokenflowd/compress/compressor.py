@@ -31,6 +31,8 @@ PROTECTION = 0.5
 # Languages written without spaces. A model that reads none of them cannot rank their words.
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "multilingual"})
 _DIGITS = re.compile(r"\d+")
+# Marks that a transcript sets apart by spaces: they go with the word before them.
+_PUNCTUATION = re.compile(r"[,.;:!?…]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +311,8 @@ def _units(
             safe[inside] |= seen[shape] == 1 and "keys" in protected
         else:
             safe[inside] |= span.kind in protected
+    for index in range(1, len(words)):
+        joined[index] |= _PUNCTUATION.fullmatch(words[index]) is not None and not forced[index]
     firsts = np.flatnonzero(~joined)
     if not len(firsts):
         none = np.zeros(0, np.bool_)

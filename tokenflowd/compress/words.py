@@ -36,7 +36,7 @@ _PIECE_END = re.compile(r"[,;:.!?/&|)\]}>\-\u0e2f\u0e46]+")
 # Markdown that gives a line its meaning: headings, bullets, numbers, quotes, table rules.
 _MARKER = re.compile(r"#{1,6}|[-*+]|\d{1,3}[.)]|>+|\[[xX]?\]?|\]|[|:\-=]+")
 # JSON's brackets, once its members are words of their own.
-_BRACKETS = re.compile(r"[\[\]{},]+")
+_BRACKETS = re.compile(r",*[\[\]{}][\[\]{},]*")
 # Who speaks, when: "Anna:", "[09:12] kim:", and the keys of "name: value" lines.
 _LABEL = re.compile(
     r"(?m)^[ \t]*(?:\[[^\]\n]{1,24}\][ \t]+)?(?:[^\W\d_][\w.'’-]{0,30}[ \t]){0,2}"
