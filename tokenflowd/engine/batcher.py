@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenflowd.engine.memory import give_back_memory
 from tokenflowd.engine.tokenizer import EncodedSequence
 from tokenflowd.errors import Busy, Cancelled
 
@@ -17,6 +18,8 @@ Run = Callable[[list[EncodedSequence]], list[NDArray[np.float32]]]
 # A sequence shorter than this share of its batch's longest waits for a better fitting batch:
 # padding is computed as if it were text.
 MIN_FILL = 0.75
+# After this long without work, freed memory goes back to the system.
+IDLE_S = 1.0
 
 
 class _Job:
@@ -74,6 +77,7 @@ class Batcher:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._has_worked = True  # loading a model leaves memory behind, too
         self._thread = threading.Thread(target=self._work, name=f"engine-{name}", daemon=True)
         self._thread.start()
 
@@ -126,7 +130,9 @@ class Batcher:
                 self._drop_stopped()
                 if self._jobs or self._closed:
                     break
-                self._changed.wait()
+                if not self._changed.wait(IDLE_S if self._has_worked else None):
+                    give_back_memory()
+                    self._has_worked = False
             if not self._jobs:
                 return []
             longest = self._jobs[0].next_length()
@@ -136,6 +142,7 @@ class Batcher:
                     not batch or (len(batch) + 1) * longest <= self._batch_tokens
                 ):
                     batch.append((job, job.take()))
+            self._has_worked = True
             self._jobs.rotate(-1)
             self._jobs = deque(job for job in self._jobs if job.next_length())
             return batch
