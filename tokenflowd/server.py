@@ -11,8 +11,9 @@ from tokenflowd.app import build_app
 from tokenflowd.errors import ConfigError
 from tokenflowd.services import Services
 
-# aiohttp waits this long for handlers, twice, before it cancels them; SIGTERM promises 5 s.
-SHUTDOWN_TIMEOUT_S = 2.0
+# aiohttp waits this long for handlers, twice, before it cancels them; the whole must end
+# within 5 s of a SIGTERM.
+SHUTDOWN_TIMEOUT_S = 1.0
 
 
 async def serve(

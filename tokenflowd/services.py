@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from tokenflowd.engine import EncoderModel, load_model
 from tokenflowd.errors import ModelUnavailable
 from tokenflowd.route import Rankings
 from tokenflowd.store import Store
+
+log = logging.getLogger(__name__)
 
 S = TypeVar("S")
 
@@ -68,9 +71,12 @@ class Services:
         """Loads the active models at once; one that cannot be used leaves its problem behind."""
         # What takes the time (reading, hashing, building sessions) releases the GIL.
         with ThreadPoolExecutor(3) as pool:
-            pool.submit(self.compressor.get)
-            pool.submit(self.classifier.get)
             pool.submit(count_tokens, "")
+            for loading in (pool.submit(self.compressor.get), pool.submit(self.classifier.get)):
+                try:
+                    loading.result()
+                except ModelUnavailable as error:
+                    log.error("%s", error.detail)
 
     def close(self) -> None:
         for model in self._loaded:

@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,23 @@ def test_the_daemon_ends_well(shell: Shell, number: signal.Signals) -> None:
     process.send_signal(number)
     assert process.wait(5) == 0
     assert owner_of(Path(shell.environment["TOKENFLOW_HOME"])) is None
+
+
+def test_the_daemon_ends_within_five_seconds_while_it_works(shell: Shell) -> None:
+    process = shell.start("--port", "0")
+    url = wait_for_url(shell)
+    text = "\n".join(
+        f"{n} {line}" for n in range(2500) for line in ("The disk is full again.",) * 4
+    )
+    body = json.dumps({"text": text}).encode()
+    head = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/api/compress", data=body, headers=head)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(urllib.request.urlopen, request)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+        assert isinstance(answer.exception(), OSError)
 
 
 def test_help_needs_no_heavy_import() -> None:

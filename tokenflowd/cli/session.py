@@ -52,7 +52,7 @@ class DaemonClient:
         return self._json(f"{path}?{urllib.parse.urlencode(wanted)}" if wanted else path)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._json(path, data=json.dumps(body).encode())
+        return self._json(path, data=json.dumps(body, ensure_ascii=False).encode())
 
     def delete(self, path: str) -> None:
         with self.open(path, method="DELETE"):
