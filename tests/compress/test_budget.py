@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import TEXTS
-from tokenflowd.compress.budget import Units, select
+from tokenflowd.compress.budget import select
 from tokenflowd.compress.tokens import count_tokens
+from tokenflowd.compress.units import Units
 from tokenflowd.compress.words import Words, split_words
 
 REAL = [(path.name, path.read_text("utf-8")) for path in sorted(TEXTS.iterdir())]

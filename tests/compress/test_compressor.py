@@ -272,3 +272,8 @@ def test_a_mark_set_apart_by_a_space_goes_with_its_word(compressor: Compressor) 
         assert not result.startswith((",", "."))
         assert ", ," not in result
         assert ". ." not in result
+
+
+def test_a_forced_mark_is_kept_wherever_it_stands(compressor: Compressor) -> None:
+    result = compress(compressor, "> one\n- two\n- three", ratio=0.01, force_tokens=(">", "-"))
+    assert result.compressed_text == ">\n-\n-"

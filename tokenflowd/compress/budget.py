@@ -9,27 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenflowd.compress.tokens import count_tokens
+from tokenflowd.compress.units import Units
 from tokenflowd.compress.words import Flags, Indexes, Words
 
 # Words on either side of an insertion that are counted again with it: a token never reaches
 # further, except in scripts without spaces, where the final count decides.
 _CONTEXT_WORDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """Runs of words that are kept or dropped as one, in order and without gaps.
-
-    `firsts` int64, shape (n_units,): each unit's first word; it ends where the next begins.
-    `scores` float32, shape (n_units,): higher is kept first.
-    `forced` bool, shape (n_units,): kept whatever the budget.
-    `divisible` bool, shape (n_units,): may fill what is left of the budget with its beginning.
-    """
-
-    firsts: Indexes
-    scores: NDArray[np.float32]
-    forced: Flags
-    divisible: Flags
 
 
 @dataclass(frozen=True, slots=True)

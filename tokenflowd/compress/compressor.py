@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,12 +10,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenflowd.compress.budget import Selection, Units, select
+from tokenflowd.compress.budget import Selection, select
 from tokenflowd.compress.cache import KeepProbabilities, ProbabilityCache
 from tokenflowd.compress.llmlingua import choose_words, lingua_windows
-from tokenflowd.compress.protect import Span, find_clauses, find_spans
+from tokenflowd.compress.protect import find_clauses, find_spans
 from tokenflowd.compress.question import relevance
 from tokenflowd.compress.tokens import count_tokens
+from tokenflowd.compress.units import (
+    Units,
+    divide_oversized_code,
+    forced_words,
+    make_units,
+    occurrences,
+    word_cuts,
+)
 from tokenflowd.compress.windows import sentence_windows
 from tokenflowd.compress.words import Flags, Words, split_words
 from tokenflowd.config import CompressConfig, Mode, PreserveKind
@@ -25,14 +31,8 @@ from tokenflowd.engine import EncoderModel
 
 # LLMLingua-2's convention, which every model of this task follows: the second label is "keep".
 KEEP = 1
-# What protection adds to a keep probability. More would keep bare numbers and negations of
-# sentences that are gone otherwise; less would lose some.
-PROTECTION = 0.5
 # Languages written without spaces. A model that reads none of them cannot rank their words.
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "multilingual"})
-_DIGITS = re.compile(r"\d+")
-# Marks that a transcript sets apart by spaces: they go with the word before them.
-_PUNCTUATION = re.compile(r"[,.;:!?…]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +167,16 @@ class Compressor:
         self, text: str, probabilities: KeepProbabilities, budget: int, options: CompressionOptions
     ) -> tuple[Words, Selection, NDArray[np.float32]]:
         spans = find_spans(text)
-        forced_at = _occurrences(text, options.force_tokens)
+        forced_at = occurrences(text, options.force_tokens)
         words = split_words(
             text,
-            cuts=_cuts(text, spans, forced_at),
+            cuts=word_cuts(text, spans, forced_at),
             verbatim=[(s.start, s.end) for s in spans if s.kind == "code"],
         )
         values = word_probabilities(words, probabilities)
-        forced = _forced_words(words, forced_at, options.force_reserve_digit)
-        spans = _divide_oversized_code(text, spans, budget)
+        forced = forced_words(words, forced_at, options.force_reserve_digit)
+        words.markers[forced] = False  # what is forced does not ride with anything
+        spans = divide_oversized_code(text, spans, budget)
         if not UNSPACED_LANGUAGES.intersection(self.model.manifest.languages):
             spans += find_clauses(text)
         if options.preserve is not None:
@@ -186,7 +187,7 @@ class Compressor:
         else:
             protected = self._settings.preserve
         scores = values + relevance(words, options.question) if options.question else values
-        units = _units(words, spans, protected, scores, forced)
+        units = make_units(words, spans, protected, scores, forced)
         selection = select(words, units, budget)
         if options.drop_consecutive:
             selection = _drop_consecutive(words, units, selection, forced_at, budget)
@@ -201,7 +202,7 @@ class Compressor:
             subword_prefix=self.model.manifest.subword_prefix,
             rate=self._rate(text, options),
             force_tokens=options.force_tokens,
-            forced_at=_occurrences(text, options.force_tokens),
+            forced_at=occurrences(text, options.force_tokens),
             force_reserve_digit=options.force_reserve_digit,
             drop_consecutive=options.drop_consecutive,
         )
@@ -216,15 +217,10 @@ def word_probabilities(words: Words, probabilities: KeepProbabilities) -> NDArra
 
     A word that the tokenizer does not see at all (a lone control character) gets 0.
     """
-    return _means(words.starts, probabilities)
-
-
-def _means(starts: NDArray[np.int64], probabilities: KeepProbabilities) -> NDArray[np.float32]:
-    """Mean probability of the subwords that begin at or after each start and before the next."""
-    owner = np.searchsorted(starts, probabilities.subwords.starts, "right") - 1
+    owner = np.searchsorted(words.starts, probabilities.subwords.starts, "right") - 1
     inside = owner >= 0
-    counts = np.bincount(owner[inside], minlength=len(starts))
-    sums = np.bincount(owner[inside], probabilities.values[inside], minlength=len(starts))
+    counts = np.bincount(owner[inside], minlength=len(words))
+    sums = np.bincount(owner[inside], probabilities.values[inside], minlength=len(words))
     return (sums / np.maximum(counts, 1)).astype(np.float32)
 
 
@@ -235,98 +231,6 @@ def _keep_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return probabilities
 
 
-def _occurrences(text: str, force_tokens: Sequence[str]) -> list[tuple[int, int]]:
-    """Where forced tokens stand, in order. Those of letters and digits are whole words only;
-    white space needs no forcing, as line breaks survive."""
-    spelled = [
-        rf"(?<!\w){re.escape(token)}(?!\w)" if token.isalnum() else re.escape(token)
-        for token in force_tokens
-        if token.strip()
-    ]
-    if not spelled:
-        return []
-    return [match.span() for match in re.finditer("|".join(spelled), text)]
-
-
-def _cuts(text: str, spans: list[Span], forced_at: list[tuple[int, int]]) -> list[int]:
-    """Where words end besides white space: around JSON members and forced punctuation."""
-    cuts = {offset for span in spans if span.kind == "keys" for offset in (span.start, span.end)}
-    for start, end in forced_at:
-        if not text[start:end].isalnum():
-            cuts.update((start, end))
-    return sorted(cuts)
-
-
-def _forced_words(
-    words: Words, forced_at: list[tuple[int, int]], force_reserve_digit: bool
-) -> Flags:
-    forced = np.zeros(len(words), np.bool_)
-    for start, end in forced_at:
-        forced[slice(*words.indexes_in(start, end))] = True
-    if force_reserve_digit:
-        for index in range(len(words)):
-            forced[index] |= any(map(str.isdigit, words[index]))
-    return forced
-
-
-def _divide_oversized_code(text: str, spans: list[Span], budget: int) -> list[Span]:
-    """A block of code that would not fit into the budget by itself falls into its lines."""
-    divided: list[Span] = []
-    for span in spans:
-        if span.kind == "code" and count_tokens(text[span.start : span.end]) > budget:
-            divided.extend(
-                Span("code", span.start + line.start(), span.start + line.end())
-                for line in re.finditer(r"[^\n]+", text[span.start : span.end])
-            )
-        else:
-            divided.append(span)
-    return divided
-
-
-def _units(
-    words: Words,
-    spans: list[Span],
-    protected: Sequence[PreserveKind],
-    scores: NDArray[np.float32],
-    forced: Flags,
-) -> Units:
-    """Words that overlapping spans hold together become one unit, with their mean score.
-
-    A JSON member that was there before but for its digits counts for less each time: in logs
-    and tables the first of a kind says most.
-    """
-    joined = np.zeros(len(words), np.bool_)  # to the word before
-    safe = np.zeros(len(words), np.bool_)
-    clause = np.zeros(len(words), np.bool_)
-    scores = scores.copy()
-    seen: Counter[str] = Counter()
-    for span in spans:
-        inside = slice(*words.indexes_in(span.start, span.end))
-        joined[inside.start + 1 : inside.stop] = True
-        clause[inside] |= span.kind == "clause"
-        if span.kind == "keys":
-            shape = _DIGITS.sub("0", words.text[span.start : span.end])
-            seen[shape] += 1
-            scores[inside] /= seen[shape]
-            safe[inside] |= seen[shape] == 1 and "keys" in protected
-        else:
-            safe[inside] |= span.kind in protected
-    for index in range(1, len(words)):
-        joined[index] |= _PUNCTUATION.fullmatch(words[index]) is not None and not forced[index]
-    firsts = np.flatnonzero(~joined)
-    if not len(firsts):
-        none = np.zeros(0, np.bool_)
-        return Units(firsts, np.zeros(0, np.float32), none, none)
-    sizes = np.diff([*firsts.tolist(), len(words)])
-    means = np.add.reduceat(scores, firsts) / sizes
-    return Units(
-        firsts=firsts,
-        scores=(means + PROTECTION * np.logical_or.reduceat(safe, firsts)).astype(np.float32),
-        forced=np.logical_or.reduceat(forced, firsts),
-        divisible=np.logical_and.reduceat(clause, firsts),
-    )
-
-
 def _drop_consecutive(
     words: Words,
     units: Units,
@@ -335,7 +239,7 @@ def _drop_consecutive(
     budget: int,
 ) -> Selection:
     """Drops forced words that repeat the kept word before them, and fills what that frees."""
-    forced = _forced_words(words, forced_at, force_reserve_digit=False)
+    forced = forced_words(words, forced_at, force_reserve_digit=False)
     indexes = np.flatnonzero(selection.kept).tolist()
     repeated = {
         index

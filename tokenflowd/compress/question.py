@@ -15,78 +15,10 @@ _TOKEN = re.compile(r"\w+")
 _SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
 _STEM_CHARS = 6
 _STOPWORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "but",
-        "by",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "may",
-        "me",
-        "my",
-        "of",
-        "on",
-        "or",
-        "our",
-        "shall",
-        "should",
-        "so",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "to",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-        "please",
-        "tell",
-        "explain",
-        "describe",
-    ]
+    "a an and are as at be been but by can could did do does for from had has have how i if "
+    "in into is it its may me my of on or our shall should so than that the their them then "
+    "there these they this those to was we were what when where which who whom whose why will "
+    "with would you your please tell explain describe".split()
 )
 
 
@@ -97,7 +29,7 @@ def relevance(words: Words, question: str) -> NDArray[np.float32]:
     more (inverse sentence frequency), relative to the best sentence; the words found get half
     a point on top.
     """
-    wanted = {stem for stem in _stems(question) if stem not in _STOPWORDS}
+    wanted = set(_stems(question))
     found = [wanted.intersection(_stems(words[index])) for index in range(len(words))]
     sentences = _sentences(words)
     in_sentence: dict[int, set[str]] = {}
@@ -114,7 +46,9 @@ def relevance(words: Words, question: str) -> NDArray[np.float32]:
 
 
 def _stems(text: str) -> list[str]:
-    return [token[:_STEM_CHARS] for token in _TOKEN.findall(text.lower())]
+    """The content words of `text`, without their endings."""
+    tokens = _TOKEN.findall(text.lower())
+    return [token[:_STEM_CHARS] for token in tokens if token not in _STOPWORDS]
 
 
 def _sentences(words: Words) -> NDArray[np.int64]:

@@ -1,0 +1,132 @@
+"""Groups words into the units that are kept or dropped as one, and scores these."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenflowd.compress.protect import Span
+from tokenflowd.compress.tokens import count_tokens
+from tokenflowd.compress.words import Flags, Indexes, Words
+from tokenflowd.config import PreserveKind
+
+# What protection adds to a keep probability. More would keep bare numbers and negations of
+# sentences that are gone otherwise; less would lose some.
+PROTECTION = 0.5
+_DIGITS = re.compile(r"\d+")
+# Marks that a transcript sets apart by spaces: they go with the word before them.
+_PUNCTUATION = re.compile(r"[,.;:!?…]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Runs of words that are kept or dropped as one, in order and without gaps.
+
+    `firsts` int64, shape (n_units,): each unit's first word; it ends where the next begins.
+    `scores` float32, shape (n_units,): higher is kept first.
+    `forced` bool, shape (n_units,): kept whatever the budget.
+    `divisible` bool, shape (n_units,): may fill what is left of the budget with its beginning.
+    """
+
+    firsts: Indexes
+    scores: NDArray[np.float32]
+    forced: Flags
+    divisible: Flags
+
+
+def occurrences(text: str, force_tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """Where forced tokens stand, in order. Those of letters and digits are whole words only;
+    white space needs no forcing, as line breaks survive."""
+    spelled = [
+        rf"(?<!\w){re.escape(token)}(?!\w)" if token.isalnum() else re.escape(token)
+        for token in force_tokens
+        if token.strip()
+    ]
+    if not spelled:
+        return []
+    return [match.span() for match in re.finditer("|".join(spelled), text)]
+
+
+def word_cuts(text: str, spans: list[Span], forced_at: list[tuple[int, int]]) -> list[int]:
+    """Where words end besides white space: around JSON members and forced punctuation."""
+    cuts = {offset for span in spans if span.kind == "keys" for offset in (span.start, span.end)}
+    for start, end in forced_at:
+        if not text[start:end].isalnum():
+            cuts.update((start, end))
+    return sorted(cuts)
+
+
+def forced_words(
+    words: Words, forced_at: list[tuple[int, int]], force_reserve_digit: bool
+) -> Flags:
+    """The words that hold a forced token or, if asked for, a digit: flags, shape (n_words,)."""
+    forced = np.zeros(len(words), np.bool_)
+    for start, end in forced_at:
+        forced[slice(*words.indexes_in(start, end))] = True
+    if force_reserve_digit:
+        for index in range(len(words)):
+            forced[index] |= any(map(str.isdigit, words[index]))
+    return forced
+
+
+def divide_oversized_code(text: str, spans: list[Span], budget: int) -> list[Span]:
+    """A block of code that would not fit into the budget by itself falls into its lines."""
+    divided: list[Span] = []
+    for span in spans:
+        if span.kind == "code" and count_tokens(text[span.start : span.end]) > budget:
+            divided.extend(
+                Span("code", span.start + line.start(), span.start + line.end())
+                for line in re.finditer(r"[^\n]+", text[span.start : span.end])
+            )
+        else:
+            divided.append(span)
+    return divided
+
+
+def make_units(
+    words: Words,
+    spans: list[Span],
+    protected: Sequence[PreserveKind],
+    scores: NDArray[np.float32],
+    forced: Flags,
+) -> Units:
+    """Words that overlapping spans hold together become one unit, with their mean score.
+
+    A JSON member that was there before but for its digits counts for less each time: in logs
+    and tables the first of a kind says most.
+    """
+    joined = np.zeros(len(words), np.bool_)  # to the word before
+    safe = np.zeros(len(words), np.bool_)
+    clause = np.zeros(len(words), np.bool_)
+    scores = scores.copy()
+    seen: Counter[str] = Counter()
+    for span in spans:
+        inside = slice(*words.indexes_in(span.start, span.end))
+        joined[inside.start + 1 : inside.stop] = True
+        clause[inside] |= span.kind == "clause"
+        if span.kind == "keys":
+            shape = _DIGITS.sub("0", words.text[span.start : span.end])
+            seen[shape] += 1
+            scores[inside] /= seen[shape]
+            safe[inside] |= seen[shape] == 1 and "keys" in protected
+        else:
+            safe[inside] |= span.kind in protected
+    for index in range(1, len(words)):
+        joined[index] |= _PUNCTUATION.fullmatch(words[index]) is not None and not forced[index]
+    firsts = np.flatnonzero(~joined)
+    if not len(firsts):
+        none = np.zeros(0, np.bool_)
+        return Units(firsts, np.zeros(0, np.float32), none, none)
+    sizes = np.diff([*firsts.tolist(), len(words)])
+    means = np.add.reduceat(scores, firsts) / sizes
+    return Units(
+        firsts=firsts,
+        scores=(means + PROTECTION * np.logical_or.reduceat(safe, firsts)).astype(np.float32),
+        forced=np.logical_or.reduceat(forced, firsts),
+        divisible=np.logical_and.reduceat(clause, firsts),
+    )
