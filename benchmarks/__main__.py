@@ -1,0 +1,44 @@
+"""python -m benchmarks: Markdown on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks import classify, compress, daemon
+from benchmarks.report import machine
+
+PARTS = {"compress": compress.measure, "classify": classify.measure, "daemon": daemon.measure}
+
+
+@click.command()
+@click.option("--only", type=click.Choice(list(PARTS)), help="Measure one part.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write raw figures.")
+@click.option("--profile", is_flag=True, help="Show where the time of a compression goes instead.")
+def main(only: str | None, json_file: Path | None, profile: bool) -> None:
+    """Measure TokenFlow on this machine, against llmlingua and transformers if they are here."""
+    parts = {"profile": compress.profile} if profile else {only: PARTS[only]} if only else PARTS
+    facts = machine()
+    figures: dict[str, Any] = {"machine": facts}
+    try:
+        for name, measure in parts.items():
+            # Printed tables stay on stdout: they are for a file.
+            console = Console(stderr=True)
+            with Progress(console=console, transient=True, redirect_stdout=False) as progress:
+                table = measure(progress)
+            print(table.markdown(facts), flush=True)
+            figures[name] = table.figures
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    if json_file:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
