@@ -37,7 +37,9 @@ def main(host: str | None, port: int | None, data_dir: str | None, log_level: st
     import uvloop
 
     from tokenflowd.cli.session import configuration, errors_for_people
+    from tokenflowd.engine.memory import share_one_heap
 
+    share_one_heap()
     given = {"host": host, "port": port, "log_level": log_level}
     flags = {name: value for name, value in given.items() if value is not None}
     with errors_for_people():

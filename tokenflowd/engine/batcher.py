@@ -19,7 +19,7 @@ Run = Callable[[list[EncodedSequence]], list[NDArray[np.float32]]]
 # padding is computed as if it were text.
 MIN_FILL = 0.75
 # After this long without work, freed memory goes back to the system.
-IDLE_S = 1.0
+IDLE_S = 0.2
 
 
 class _Job:
