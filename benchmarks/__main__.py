@@ -35,7 +35,8 @@ def main(only: str | None, json_file: Path | None, profile: bool) -> None:
             print(table.markdown(facts), flush=True)
             figures[name] = table.figures
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)  # as shells name an end by SIGINT
     if json_file:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -30,8 +30,8 @@ def measure(progress: Progress) -> Table:
         for tokens, runs in RUNS.items():
             made: dict[str, str] = {}
             sides = _sides(english(tokens), model, theirs, made)
-            label, short = f"compress {tokens:,} tokens", tokens < 5_000
-            taken = interleave(sides, progress, label, rounds=runs, warm_up=short)
+            label, warm_up = f"compress {tokens:,} tokens", tokens < 50_000
+            taken = interleave(sides, progress, label, rounds=runs, warm_up=warm_up)
             kept = {name: count_tokens(text) for name, text in made.items()}
             figures[tokens] = {"seconds": taken, "kept_tokens": kept}
             row = f"{tokens:,}", p50(taken["ours"])

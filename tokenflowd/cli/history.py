@@ -109,6 +109,7 @@ def _line(row: dict[str, Any]) -> str:
         outcome = f"{row['original_tokens']} → {row['compressed_tokens']}"
     else:
         outcome = f"{row['category']} {row['confidence']:.2f}"
-    preview = " ".join(row.get("preview", "").split())[:60]
     when = row["created_at"][:19].replace("T", " ")
-    return f"{row['id']}  {when}  {row['kind']:<8}  {outcome:<20}  {preview}"
+    line = f"{row['id']}  {when}  {row['kind']:<8}  {outcome:<20}  "
+    preview = " ".join(row.get("preview", "").split())
+    return line + preview[: max(20, shutil.get_terminal_size().columns - len(line))]
