@@ -117,6 +117,24 @@ def test_filters_narrow_and_the_cursor_goes_back(store: Store) -> None:
     assert store.history.page(Filter(since="2999-01-01")) == []
 
 
+def test_the_cursor_survives_the_deletion_of_its_request(store: Store) -> None:
+    records = [compression(f"text {index}") for index in range(4)]
+    write(store, *records)
+    assert store.delete(records[2].id).result(5)
+    page = store.history.page(Filter(before=records[2].id))
+    assert [row["id"] for row in page] == [records[1].id, records[0].id]
+
+
+def test_what_was_deleted_is_not_found_any_more(store: Store) -> None:
+    kept, gone = compression("zebra one"), compression("zebra two")
+    write(store, kept, gone)
+    assert store.delete(gone.id).result(5)
+    assert [row["id"] for row in store.history.page(Filter(query="zebra"))] == [kept.id]
+    with sqlite3.connect(store.path) as reader:
+        check = "INSERT INTO requests_fts (requests_fts, rank) VALUES ('integrity-check', 1)"
+        reader.execute(check)
+
+
 def test_deleting_takes_texts_that_nothing_else_uses(store: Store) -> None:
     kept, gone = compression("shared"), compression("shared")
     alone = classification("only here")

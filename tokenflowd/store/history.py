@@ -25,6 +25,7 @@ _SUMMARY = """
            k.top_category AS category, k.confidence
     FROM requests r
     LEFT JOIN texts i ON i.id = r.input_text_id
+    LEFT JOIN texts o ON o.id = r.output_text_id
     LEFT JOIN compressions c ON c.request_id = r.id
     LEFT JOIN classifications k ON k.request_id = r.id
 """
@@ -47,7 +48,7 @@ _FLAG_COLUMNS = ("over_budget", "multi_label")
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which requests: all conditions must hold. `before` is the id to continue after, going
-    back in time; `since` an ISO 8601 date or time in UTC."""
+    back; `since` an ISO 8601 date or time in UTC."""
 
     query: str = ""
     kind: str = ""
@@ -67,7 +68,7 @@ class History:
     def page(self, wanted: Filter) -> list[dict[str, Any]]:
         """The latest requests that match, newest first, each with a preview of its input."""
         where, parameters = _conditions(wanted)
-        sql = f"{_SUMMARY} {where} ORDER BY r.id DESC LIMIT :limit"
+        sql = f"{_SUMMARY} {where} ORDER BY r.number DESC LIMIT :limit"
         return self._rows(sql, {**parameters, "limit": wanted.limit})
 
     def get(self, request_id: str) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class History:
     def export(self) -> Iterator[dict[str, Any]]:
         """Everything about every request, oldest first, read as it is consumed."""
         with self._connection() as connection:
-            for row in connection.execute(f"{_DETAIL} ORDER BY r.id"):
+            for row in connection.execute(f"{_DETAIL} ORDER BY r.number"):
                 yield _decoded(row)
 
     def count(self) -> int:
@@ -105,7 +106,11 @@ def _conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
         "model": "r.model = :model",
         "category": "k.top_category = :category",
         "since": "r.created_at >= :since",
-        "before": "r.id < :before",
+        # The request itself may have been deleted since.
+        "before": """r.number < coalesce(
+            (SELECT number FROM requests WHERE id = :before),
+            (SELECT max(number) + 1 FROM requests WHERE id < :before)
+        )""",
     }
     parameters: dict[str, Any] = {
         name: getattr(wanted, name) for name in conditions if getattr(wanted, name)
@@ -113,20 +118,19 @@ def _conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
     clauses = [conditions[name] for name in parameters]
     if wanted.query.strip():
         condition, parameters["query"] = _text_condition(wanted.query)
-        # The conditions are ours; what the user typed goes in as a parameter.
-        matching = f"(SELECT t.id FROM texts t WHERE {condition})"  # noqa: S608
-        clauses.append(f"(r.input_text_id IN {matching} OR r.output_text_id IN {matching})")
+        clauses.append(condition)
     return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), parameters
 
 
 def _text_condition(query: str) -> tuple[str, str]:
     if _UNSPACED.search(query):
         escaped = re.sub(r"([\\%_])", r"\\\1", query.strip())
-        return r"t.text LIKE :query ESCAPE '\'", f"%{escaped}%"
+        like = r"LIKE :query ESCAPE '\'"
+        return f"(i.text {like} OR o.text {like})", f"%{escaped}%"
     # Each word quoted, so that nothing in it is FTS5 syntax; the last may be unfinished.
     words = [f'"{word}"' for word in query.replace('"', " ").split()]
     return (
-        "t.id IN (SELECT rowid FROM texts_fts WHERE texts_fts MATCH :query)",
+        "r.number IN (SELECT rowid FROM requests_fts WHERE requests_fts MATCH :query)",
         f"{' '.join(words)}*" if words else '""',
     )
 

@@ -13,9 +13,6 @@ def m001_requests(db: Database) -> None:
     # One by one: sqlite3's executescript would commit the migration's own transaction.
     for statement in _M001.split(";\n\n"):
         db.execute(statement)
-    db.table("texts").enable_fts(
-        ["text"], create_triggers=True, tokenize="unicode61 remove_diacritics 2"
-    )
 
 
 _M001 = """
@@ -26,7 +23,8 @@ CREATE TABLE texts (
 );
 
 CREATE TABLE requests (
-    id TEXT PRIMARY KEY,            -- ULID: sorts by time
+    number INTEGER PRIMARY KEY,     -- in the order in which they were finished
+    id TEXT NOT NULL UNIQUE,        -- ULID: sorts by the time of the start
     created_at TEXT NOT NULL,       -- ISO 8601, UTC
     kind TEXT NOT NULL,             -- compress, classify
     status TEXT NOT NULL,           -- ok, error
@@ -43,7 +41,7 @@ CREATE INDEX requests_input ON requests(input_text_id);
 
 CREATE INDEX requests_output ON requests(output_text_id);
 
-CREATE INDEX requests_kind ON requests(kind, id);
+CREATE INDEX requests_kind ON requests(kind, number);
 
 CREATE TABLE compressions (
     request_id TEXT PRIMARY KEY REFERENCES requests(id) ON DELETE CASCADE,
@@ -67,8 +65,31 @@ CREATE TABLE classifications (
 
 CREATE INDEX classifications_category ON classifications(top_category);
 
+-- Full text is indexed by request, not by text, so that the newest matches are found first.
+CREATE VIEW request_texts AS
+SELECT r.number, i.text AS input, o.text AS output
+FROM requests r
+LEFT JOIN texts i ON i.id = r.input_text_id
+LEFT JOIN texts o ON o.id = r.output_text_id;
+
+CREATE VIRTUAL TABLE requests_fts USING fts5(
+    input, output,
+    content='request_texts', content_rowid='number',
+    tokenize='unicode61 remove_diacritics 2'
+);
+
+CREATE TRIGGER requests_inserted AFTER INSERT ON requests BEGIN
+    INSERT INTO requests_fts (rowid, input, output)
+    SELECT number, input, output FROM request_texts WHERE number = new.number;
+END;
+
+CREATE TRIGGER requests_deleted BEFORE DELETE ON requests BEGIN
+    INSERT INTO requests_fts (requests_fts, rowid, input, output)
+    SELECT 'delete', number, input, output FROM request_texts WHERE number = old.number;
+END;
+
 CREATE VIEW history AS
-SELECT r.id, r.created_at, r.kind, r.status, r.error_type, r.duration_ms, r.client,
+SELECT r.number, r.id, r.created_at, r.kind, r.status, r.error_type, r.duration_ms, r.client,
        r.model, i.text AS input, o.text AS output,
        c.original_tokens, c.compressed_tokens,
        c.original_tokens - c.compressed_tokens AS saved_tokens,
