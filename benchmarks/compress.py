@@ -25,7 +25,7 @@ NO_CACHE = CompressConfig(cache_tokens=0)
 
 def measure(progress: Progress) -> Table:
     rows: list[tuple[str, ...]] = []
-    figures = {}
+    figures: dict[str, Any] = {}
     with contextlib.closing(_model()) as model, llmlingua() as theirs:
         for tokens, runs in RUNS.items():
             made: dict[str, str] = {}
@@ -33,8 +33,8 @@ def measure(progress: Progress) -> Table:
             label, warm_up = f"compress {tokens:,} tokens", tokens < 50_000
             taken = interleave(sides, progress, label, rounds=runs, warm_up=warm_up)
             kept = {name: count_tokens(text) for name, text in made.items()}
-            figures[tokens] = {"seconds": taken, "kept_tokens": kept}
-            row = f"{tokens:,}", p50(taken["ours"])
+            figures[str(tokens)] = {"seconds": taken, "kept_tokens": kept}
+            row: tuple[str, ...] = (f"{tokens:,}", p50(taken["ours"]))
             if theirs:
                 slower = taken["llmlingua"]
                 row += p50(slower), times_faster(taken["ours"], slower), "5x"

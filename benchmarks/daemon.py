@@ -20,7 +20,7 @@ from typing import Any
 from rich.progress import Progress
 
 from benchmarks.inputs import MANY_LABELS, PROMPT, english
-from benchmarks.report import Table, interleave, p50, p95
+from benchmarks.report import Run, Table, interleave, p50, p95
 
 STARTS = 7
 MIXED_REQUESTS = 50
@@ -69,10 +69,12 @@ def daemon(home: Path) -> Iterator[Daemon]:
     }
     environment["TOKENFLOW_HOME"] = str(home)
     port = _free_port()
-    command = [Path(sysconfig.get_path("scripts"), "tokenflowd"), "--port", str(port)]
+    program = str(Path(sysconfig.get_path("scripts"), "tokenflowd"))
     started = time.perf_counter()
     with (home / "daemon.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=home, env=environment, stderr=log)
+        process = subprocess.Popen(
+            [program, "--port", str(port)], cwd=home, env=environment, stderr=log
+        )
     try:
         connection = _connection_once_well(port, process)
         if connection is None:
@@ -121,7 +123,7 @@ def _exercise(
     running: Daemon, progress: Progress
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Memory by moment and seconds of requests by kind."""
-    kinds = {
+    kinds: dict[str, Run] = {
         "compress 500 tokens": lambda: running.compress(english(500)),
         "classify 60 tokens": lambda: running.classify(PROMPT),
         "compress 5,000 tokens": lambda: running.compress(english(5_000)),

@@ -12,7 +12,7 @@ from tokenflowd.catalog import Catalog, Task
 from tokenflowd.classify import Classifier, EmbeddingScorer, PairScorer, Scorer
 from tokenflowd.compress import Compressor, count_tokens
 from tokenflowd.config import Config
-from tokenflowd.engine import EncoderModel, load_model
+from tokenflowd.engine import EncoderModel, TokenizerShelf, load_model
 from tokenflowd.errors import ModelUnavailable
 from tokenflowd.route import Rankings
 from tokenflowd.store import Store
@@ -65,6 +65,7 @@ class Services:
         self.classifier = OnDemand(config.models.classifier, self._classifier)
         self._embedding = OnDemand(config.models.embedder, self._embedding_scorer)
         self._catalog = Catalog(config.models_dir)
+        self._tokenizers = TokenizerShelf()
         self._loaded: list[EncoderModel] = []
 
     def load(self) -> None:
@@ -98,6 +99,6 @@ class Services:
 
     def _load(self, model_id: str, task: Task) -> EncoderModel:
         manifest = self._catalog.manifest(model_id, task=task)
-        model = load_model(self._catalog.folder(manifest.id), self.config.engine)
+        model = load_model(self._catalog.folder(manifest.id), self.config.engine, self._tokenizers)
         self._loaded.append(model)
         return model

@@ -277,3 +277,9 @@ def test_a_mark_set_apart_by_a_space_goes_with_its_word(compressor: Compressor) 
 def test_a_forced_mark_is_kept_wherever_it_stands(compressor: Compressor) -> None:
     result = compress(compressor, "> one\n- two\n- three", ratio=0.01, force_tokens=(">", "-"))
     assert result.compressed_text == ">\n-\n-"
+
+
+@pytest.mark.parametrize("mode", ["budget", "llmlingua"])
+def test_a_forced_word_within_running_chinese_is_kept(compressor: Compressor, mode: str) -> None:
+    result = compress(compressor, text("zh.txt"), ratio=0.1, mode=mode, force_tokens=("阅览室",))
+    assert "阅览室" in result.compressed_text

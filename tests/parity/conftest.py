@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.resources
 import importlib.util
@@ -94,6 +95,7 @@ class Ours:
     def __init__(self, model: EncoderModel) -> None:
         self.compressor = Compressor(model, CompressConfig(mode="llmlingua"))
         self._tokenizer = model.tokenizer
+        self._spelled = functools.cache(self.spelled)
 
     def judge(self, text: str, options: CompressionOptions) -> Judgement:
         words = self.compressor.compress(text, replace(options, return_words=True)).words
@@ -103,7 +105,7 @@ class Ours:
         ends = np.cumsum([len(word.text) for word in words])
         return Judgement(
             words,
-            [(self.spelled(word.text), word.keep) for word in words],
+            [(self._spelled(word.text), word.keep) for word in words],
             (np.searchsorted(first_chars, ends, "left") - 1).tolist(),
         )
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.export, pytest.mark.timeout(600)]
 
 # Chapters of the Python reference, which every installation carries; long ones in part.
-TEXTS = {name: text[:4000] for name, text in sorted(topics.items())}
+TEXTS = {name: text[:3000] for name, text in sorted(topics.items())}
 RATES = (0.33, 0.5, 0.7)
 FORCED = ("?", ".", ",", "!", "python")  # each one subword of this vocabulary
 OPTIONS = [

@@ -15,6 +15,8 @@ from tokenflowd.compress.words import Flags, Indexes, Words
 # Words on either side of an insertion that are counted again with it: a token never reaches
 # further, except in scripts without spaces, where the final count decides.
 _CONTEXT_WORDS = 3
+# How often the estimate is corrected before single units are tried.
+MAX_ESTIMATES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +79,21 @@ def _take_by_estimate(
 ) -> int:
     """Takes the longest prefix of the ranking that fits; returns its length."""
     cumulated = np.cumsum(costs[ranking])
-    limit = budget
-    while True:
-        n_taken = max(n_forced, int(np.searchsorted(cumulated, limit, "right")))
+    limit, n_taken = budget, -1
+    for _ in range(MAX_ESTIMATES):
+        n_before, n_taken = n_taken, max(n_forced, int(np.searchsorted(cumulated, limit, "right")))
+        if n_taken == n_before:
+            break
         filling.take(ranking[:n_taken])
-        excess = filling.tokens - budget
-        if excess <= 0 or n_taken == n_forced:
-            return n_taken
-        limit = int(cumulated[n_taken - 1]) - excess
+        spare = budget - filling.tokens
+        # What is added one by one is counted exactly, so a little may be left for that.
+        if 0 <= spare <= budget // 100:
+            break
+        limit += spare if spare > 0 else spare + spare // 8 - 1
+    while filling.tokens > budget and n_taken > n_forced:
+        n_taken = max(n_forced, n_taken - max(1, n_taken // 50))
+        filling.take(ranking[:n_taken])
+    return n_taken
 
 
 class _Filling:
@@ -104,9 +113,8 @@ class _Filling:
         self._selected[:] = False
         for unit in units.tolist():
             self._selected[self._firsts[unit] : self._lasts[unit]] = True
-        kept = np.flatnonzero(self._words.with_markers(self._selected))
-        self._kept = kept.tolist()
-        self.tokens = count_tokens(self._words.join(kept))
+        self._kept = np.flatnonzero(self._words.with_markers(self._selected)).tolist()
+        self.tokens = count_tokens(self._words.join(self._kept))
 
     def add_if_it_fits(self, unit: int, budget: int) -> bool:
         return self._add(self._new_words(self._firsts[unit], self._lasts[unit]), budget)
@@ -124,8 +132,8 @@ class _Filling:
         high = bisect_left(self._kept, new[-1])
         nearby = self._kept[max(0, low - _CONTEXT_WORDS) : high + _CONTEXT_WORDS]
         head, tail = low <= _CONTEXT_WORDS, high + _CONTEXT_WORDS >= len(self._kept)
-        before = count_tokens(self._join(nearby, head=head, tail=tail))
-        after = count_tokens(self._join(sorted([*nearby, *new]), head=head, tail=tail))
+        before = count_tokens(self._words.join(nearby, head=head, tail=tail))
+        after = count_tokens(self._words.join(sorted([*nearby, *new]), head=head, tail=tail))
         if self.tokens + after - before > budget:
             return False
         self.tokens += after - before
@@ -138,7 +146,7 @@ class _Filling:
         """The selection with its text counted as a whole; never above the budget, if that
         can be had by giving up what was added last."""
         while True:
-            text = self._join(self._kept, head=True, tail=True)
+            text = self._words.join(self._kept)
             tokens = count_tokens(text)
             if tokens <= budget or not self._added:
                 break
@@ -159,6 +167,3 @@ class _Filling:
     def _is_kept(self, index: int) -> bool:
         at = bisect_left(self._kept, index)
         return at < len(self._kept) and self._kept[at] == index
-
-    def _join(self, indexes: list[int], *, head: bool, tail: bool) -> str:
-        return self._words.join(np.array(indexes, np.int64), head=head, tail=tail)

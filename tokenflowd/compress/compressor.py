@@ -207,7 +207,7 @@ class Compressor:
             drop_consecutive=options.drop_consecutive,
         )
         words = Words(text, chosen.starts, chosen.ends)
-        kept_text = words.join(np.flatnonzero(chosen.kept))
+        kept_text = words.join(np.flatnonzero(chosen.kept).tolist())
         selection = Selection(chosen.kept, kept_text, count_tokens(kept_text))
         return words, selection, word_probabilities(words, probabilities)
 
@@ -256,7 +256,7 @@ def _drop_consecutive(
     again = select(words, replace(units, scores=scores, forced=without), budget)
     kept = again.kept.copy()
     kept[sorted(repeated)] = False
-    text = words.join(np.flatnonzero(kept))
+    text = words.join(np.flatnonzero(kept).tolist())
     return Selection(kept, text, count_tokens(text))
 
 

@@ -81,7 +81,7 @@ _HEADING = re.compile(r"(?m)^[ \t]*#{1,6}[ \t]\S.{0,80}$")
 # Up to a comma or a full stop; what has no spaces is not cut into words by a model that
 # cannot read it.
 _CLAUSE = re.compile(r"[^\s、，。；：！？]+[、，。；：！？”’」』）]*")
-_HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
+HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +109,5 @@ def find_clauses(text: str) -> list[Span]:
     return [
         Span("clause", *match.span())
         for match in _CLAUSE.finditer(text)
-        if _HAS_UNSPACED.search(match[0])
+        if HAS_UNSPACED.search(match[0])
     ]

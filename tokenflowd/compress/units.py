@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenflowd.compress.protect import Span
+from tokenflowd.compress.protect import HAS_UNSPACED, Span
 from tokenflowd.compress.tokens import count_tokens
 from tokenflowd.compress.words import Flags, Indexes, Words
 from tokenflowd.config import PreserveKind
@@ -40,10 +40,12 @@ class Units:
 
 
 def occurrences(text: str, force_tokens: Sequence[str]) -> list[tuple[int, int]]:
-    """Where forced tokens stand, in order. Those of letters and digits are whole words only;
-    white space needs no forcing, as line breaks survive."""
+    """Where forced tokens stand, in order. Those of letters and digits are whole words only,
+    but for scripts without spaces; white space needs no forcing, as line breaks survive."""
     spelled = [
-        rf"(?<!\w){re.escape(token)}(?!\w)" if token.isalnum() else re.escape(token)
+        rf"(?<!\w){re.escape(token)}(?!\w)"
+        if token.isalnum() and not HAS_UNSPACED.search(token)
+        else re.escape(token)
         for token in force_tokens
         if token.strip()
     ]
@@ -116,8 +118,9 @@ def make_units(
             safe[inside] |= seen[shape] == 1 and "keys" in protected
         else:
             safe[inside] |= span.kind in protected
-    for index in range(1, len(words)):
-        joined[index] |= _PUNCTUATION.fullmatch(words[index]) is not None and not forced[index]
+    for index, start in enumerate(words.starts.tolist()):
+        if index and words.text[start] in ",.;:!?…" and not forced[index]:
+            joined[index] |= _PUNCTUATION.fullmatch(words[index]) is not None
     firsts = np.flatnonzero(~joined)
     if not len(firsts):
         none = np.zeros(0, np.bool_)

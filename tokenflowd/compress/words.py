@@ -58,23 +58,30 @@ class Words:
         self._verbatim = verbatim
         self.starts = np.array(starts, np.int64)
         self.ends = np.array(ends, np.int64)
+        # The same as Python's own integers, which slice a text three times as fast.
+        self._starts = list(starts)
+        self._ends = list(ends)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __getitem__(self, index: int) -> str:
-        return self.text[self.starts[index] : self.ends[index]]
+        return self.text[self._starts[index] : self._ends[index]]
 
     def gap_before(self, index: int) -> str:
         """The white space between word `index - 1` (or the text's start) and word `index`."""
-        start = self.ends[index - 1] if index else 0
-        return self.text[start : self.starts[index]]
+        start = self._ends[index - 1] if index else 0
+        return self.text[start : self._starts[index]]
 
     @cached_property
     def newlines(self) -> Indexes:
         """Line breaks in the gap before each word: shape (n_words,)."""
-        text, gaps = self.text, zip([0, *self.ends[:-1].tolist()], self.starts.tolist())  # noqa: B905
-        return np.array([text.count("\n", start, end) for start, end in gaps], np.int64)
+        return np.array(self._newlines, np.int64)
+
+    @cached_property
+    def _newlines(self) -> list[int]:
+        gaps = zip([0, *self._ends], self._starts, strict=False)
+        return [self.text.count("\n", start, end) for start, end in gaps]
 
     @cached_property
     def lines(self) -> Indexes:
@@ -92,14 +99,16 @@ class Words:
         for label in _LABEL.finditer(self.text):
             flags[slice(*self.indexes_in(*label.span()))] = True
         in_table = at_start = False
-        for index, newlines in enumerate(self.newlines.tolist()):
-            word = self[index]
+        for index, newlines in enumerate(self._newlines):
+            begins = self.text[self._starts[index]]
             if newlines or index == 0:
-                at_start, in_table = True, word.startswith("|")
-            at_start = at_start and _MARKER.fullmatch(word) is not None
-            flags[index] |= (
-                at_start or (in_table and word == "|") or _BRACKETS.fullmatch(word) is not None
-            )
+                at_start, in_table = True, begins == "|"
+            # Most words are letters: only the others are worth a closer look.
+            if at_start or begins in "|[]{},":
+                word = self[index]
+                at_start = at_start and _MARKER.fullmatch(word) is not None
+                is_bar = in_table and word == "|"
+                flags[index] |= at_start or is_bar or _BRACKETS.fullmatch(word) is not None
         for start, end in self._verbatim:
             flags[slice(*self.indexes_in(start, end))] = False
         return flags
@@ -134,7 +143,7 @@ class Words:
         last = int(np.searchsorted(self.starts, end, "left"))
         return first, last
 
-    def join(self, indexes: Indexes, *, head: bool = True, tail: bool = True) -> str:
+    def join(self, indexes: Sequence[int], *, head: bool = True, tail: bool = True) -> str:
         """The text of the words at `indexes` (ascending).
 
         Between two kept words stands the gap with the most line breaks of all gaps between
@@ -143,25 +152,26 @@ class Words:
         """
         if not len(indexes):
             return ""
-        breaks = np.flatnonzero(np.diff(indexes) != 1)
-        firsts = indexes[np.concatenate([[0], breaks + 1])].tolist()
-        lasts = indexes[np.concatenate([breaks, [len(indexes) - 1]])].tolist()
-        starts, ends, text = self.starts, self.ends, self.text
-        pieces = [self._head(firsts[0]) if head else "", text[starts[firsts[0]] : ends[lasts[0]]]]
-        for before, first, last in zip(lasts[:-1], firsts[1:], lasts[1:], strict=True):
-            pieces.append(self._separator(before, first))
-            pieces.append(text[starts[first] : ends[last]])
-        if tail and lasts[-1] == len(self) - 1:
+        starts, ends, text = self._starts, self._ends, self.text
+        first = before = indexes[0]
+        pieces = [self._head(first)] if head else []
+        for index in indexes[1:]:
+            if index != before + 1:
+                pieces += text[starts[first] : ends[before]], self._separator(before, index)
+                first = index
+            before = index
+        pieces.append(text[starts[first] : ends[before]])
+        if tail and before == len(self) - 1:
             pieces.append(text[ends[-1] :])
         return "".join(pieces)
 
     def _separator(self, before: int, after: int) -> str:
-        gap_newlines = self.newlines[before + 1 : after + 1]
-        most = int(gap_newlines.max())
+        gap_newlines = self._newlines[before + 1 : after + 1]
+        most = max(gap_newlines)
         if most and gap_newlines[-1] == most:
             return self.gap_before(after)
         if most:
-            gap = self.gap_before(before + 1 + int(gap_newlines.argmax()))
+            gap = self.gap_before(before + 1 + gap_newlines.index(most))
             return gap[: gap.rindex("\n") + 1]
         gap = self.gap_before(after)
         if gap or not self._would_glue(before, after):
@@ -171,7 +181,7 @@ class Words:
 
     def _would_glue(self, before: int, after: int) -> bool:
         """Whether the two words, side by side, would read as one."""
-        left, right = self.text[self.ends[before] - 1], self.text[self.starts[after]]
+        left, right = self.text[self._ends[before] - 1], self.text[self._starts[after]]
         return (
             left.isalnum()
             and right.isalnum()

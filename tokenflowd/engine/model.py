@@ -21,7 +21,7 @@ from tokenflowd.catalog.manifest import (
 from tokenflowd.config import EngineConfig
 from tokenflowd.engine.batcher import Batcher
 from tokenflowd.engine.session import OnnxSession
-from tokenflowd.engine.tokenizer import EncodedSequence, SubwordTokenizer
+from tokenflowd.engine.tokenizer import EncodedSequence, TokenizerShelf
 
 # More threads than this gain nothing on sequences of a few hundred tokens.
 MAX_THREADS = 4
@@ -30,11 +30,15 @@ MAX_THREADS = 4
 class EncoderModel:
     """An encoder with its tokenizer. Pickles as its folder, so that workers load their own."""
 
-    def __init__(self, folder: Path, manifest: Manifest, settings: EngineConfig) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, settings: EngineConfig, shelf: TokenizerShelf
+    ) -> None:
         self.manifest = manifest
         self._folder = folder
         self._settings = settings
-        self.tokenizer = SubwordTokenizer(verified(folder, TOKENIZER_FILE, manifest))
+        self.tokenizer = shelf.get(
+            verified(folder, TOKENIZER_FILE, manifest), manifest.files[TOKENIZER_FILE].sha256
+        )
         session = OnnxSession(
             verified(folder, MODEL_FILE, manifest),
             name=manifest.id,
@@ -65,6 +69,8 @@ class EncoderModel:
         return load_model, (self._folder, self._settings)
 
 
-def load_model(folder: Path, settings: EngineConfig) -> EncoderModel:
+def load_model(
+    folder: Path, settings: EngineConfig, shelf: TokenizerShelf | None = None
+) -> EncoderModel:
     """Loads the model in `folder` after checking every file's sha256. Raises ModelUnavailable."""
-    return EncoderModel(folder, read_manifest(folder), settings)
+    return EncoderModel(folder, read_manifest(folder), settings, shelf or TokenizerShelf())

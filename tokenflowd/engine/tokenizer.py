@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,20 @@ class SubwordTokenizer:
             + " "
             + tail[tail_words.starts[-tail_tokens:][0] :]
         )
+
+
+class TokenizerShelf:
+    """Tokenizers by the sha256 of their files: models often have the same, of 9 MB in memory."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, SubwordTokenizer] = {}
+        self._lock = threading.Lock()
+
+    def get(self, path: Path, sha256: str) -> SubwordTokenizer:
+        with self._lock:
+            if sha256 not in self._known:
+                self._known[sha256] = SubwordTokenizer(path)
+            return self._known[sha256]
 
 
 def _sequence(encoding: Encoding) -> EncodedSequence:
