@@ -65,7 +65,7 @@ class ModelsConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class EngineConfig(Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
-    batch_tokens: Positive = 480
+    batch_tokens: Positive = 400
     queue_tokens: Positive = 2_000_000
 
 
