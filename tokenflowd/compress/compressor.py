@@ -40,8 +40,8 @@ class CompressionOptions:
     """How to compress. Either `ratio` (share of tokens to keep) or `target_tokens`.
 
     `force_tokens`, `force_reserve_digit` and `drop_consecutive` mean what they mean in
-    LLMLingua. `preserve` names the kinds that are kept even above the budget; None protects
-    the configured kinds as far as the budget allows. `question` prefers what it needs.
+    LLMLingua. `preserve` names the kinds that are kept even above the budget; None ranks the
+    configured kinds higher. `question` prefers what it needs.
     """
 
     ratio: float | None = None
