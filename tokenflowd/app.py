@@ -14,14 +14,15 @@ from tokenflowd.api.guards import (
     guard_host,
     guard_origin,
 )
-from tokenflowd.api.offload import Offload
+from tokenflowd.api.offload import READ_WORKERS, SERVICE_WORKERS, Offload
 from tokenflowd.services import Services
 
 
 def build_app(services: Services) -> web.Application:
     """The daemon as an aiohttp application; it closes the services when it is cleaned up."""
     settings = services.config.server
-    offload = Offload()
+    offload = Offload(SERVICE_WORKERS, "service")
+    reads = Offload(READ_WORKERS, "read")
     app = web.Application(
         client_max_size=settings.max_body_bytes,
         middlewares=[
@@ -32,11 +33,12 @@ def build_app(services: Services) -> web.Application:
         ],
     )
     app.on_response_prepare.append(allow_origin)
-    add_routes(app, services, offload)
+    add_routes(app, services, offload, reads)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         yield
         offload.close()
+        reads.close()
         services.close()
 
     app.cleanup_ctx.append(lifetime)

@@ -199,6 +199,8 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, dict[str, Any]]
     for name, (section, key) in ENVIRONMENT.items():
         if variables.get(name):
             found.setdefault(section, {})[key] = variables[name]
+    if (level := found.get("server", {}).get("log_level")) is not None:
+        found["server"]["log_level"] = level.lower()
     if (port := found.get("server", {}).get("port")) is not None:
         try:
             found["server"]["port"] = int(port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conftest import Daemon, config_in, text
@@ -70,4 +71,20 @@ def test_a_client_that_leaves_stops_the_work(tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     assert rows[0]["error_type"] == "cancelled"
+    daemon.close()
+
+
+def test_many_long_texts_do_not_hold_up_a_list(tmp_path: Path) -> None:
+    daemon = Daemon(Services(config_in(tmp_path)))
+    daemon.services.compressor.get()
+    body = text("meeting.txt") * 60
+    with ThreadPoolExecutor(12) as pool:
+        long = [
+            pool.submit(daemon.post, "/api/compress", {"text": f"{n}{body}"}) for n in range(12)
+        ]
+        time.sleep(0.5)
+        assert daemon.get("/api/history").status == 200
+        assert daemon.post("/api/compress", {"text": "a short one"}).status == 200
+        assert not all(future.done() for future in long)
+        assert {future.result().status for future in long} <= {200, 503}
     daemon.close()

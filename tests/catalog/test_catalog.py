@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -102,3 +103,12 @@ def test_a_renamed_folder_is_refused(own_model: Path) -> None:
     renamed = own_model.rename(own_model.parent / "other")
     with pytest.raises(ModelUnavailable, match="is about `my-compressor`, not `other`"):
         read_manifest(renamed)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_refused(own_model: Path) -> None:
+    (own_model / "tokenizer.json").write_text("{}")
+    manifest = json.loads((own_model / "manifest.json").read_text())
+    manifest["files"]["tokenizer.json"]["sha256"] = hashlib.sha256(b"{}").hexdigest()
+    (own_model / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
+        load_model(own_model, EngineConfig())

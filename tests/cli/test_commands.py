@@ -183,6 +183,29 @@ def test_doctor_is_well_out_of_the_box(shell: Shell) -> None:
     assert "not running" in out
 
 
+def test_an_export_may_be_cut_short(shell: Shell) -> None:
+    for number in range(3):
+        shell.run("tokenflow", "compress", stdin=f"{number} " + "a long text " * 20000)
+    done = subprocess.run(
+        f"{BIN / 'tokenflow'} history export | head -c 10",
+        shell=True,
+        capture_output=True,
+        cwd=shell.home,
+        env=shell.environment,
+    )
+    assert len(done.stdout) == 10
+    assert b"Traceback" not in done.stderr
+
+
+def test_doctor_finds_a_damaged_history(shell: Shell) -> None:
+    shell.run("tokenflow", "compress", stdin="a long text " * 20000)
+    database = Path(shell.environment["TOKENFLOW_HOME"]) / "tokenflow.db"
+    content = bytearray(database.read_bytes())
+    content[4096 * 30 : 4096 * 40] = b"\xff" * 40960
+    database.write_bytes(content)
+    assert "damaged" in shell.run("tokenflow", "doctor", ok=False).stdout
+
+
 def test_doctor_says_what_is_missing(shell: Shell) -> None:
     shell.environment["TOKENFLOW_CLASSIFIER"] = "my-model"
     out = shell.run("tokenflow", "doctor", ok=False).stdout

@@ -4,6 +4,7 @@ import pickle
 import re
 import resource
 import threading
+import unicodedata
 from typing import Any
 
 import pytest
@@ -283,3 +284,58 @@ def test_a_forced_mark_is_kept_wherever_it_stands(compressor: Compressor) -> Non
 def test_a_forced_word_within_running_chinese_is_kept(compressor: Compressor, mode: str) -> None:
     result = compress(compressor, text("zh.txt"), ratio=0.1, mode=mode, force_tokens=("阅览室",))
     assert "阅览室" in result.compressed_text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_may_end_as_on_windows(compressor: Compressor, name: str) -> None:
+    unix = compress(compressor, text(name), ratio=0.99, preserve=("code", "urls")).compressed_text
+    windows = text(name).replace("\n", "\r\n")
+    result = compress(compressor, windows, ratio=0.99, preserve=("code", "urls"))
+    assert not result.over_budget
+    assert "\n\n" not in result.compressed_text.replace("\r\n", "")
+    assert abs(len(result.compressed_text.split()) - len(unix.split())) <= 4
+
+
+def test_what_follows_code_with_windows_lines_is_no_code(compressor: Compressor) -> None:
+    source = "```sh\r\nmake all\r\n```\r\n\r\n" + "Well, we really think that it is nice.\r\n" * 6
+    result = compress(compressor, source, ratio=0.4, preserve=("code",))
+    assert not result.over_budget
+    assert "make all\r\n```" in result.compressed_text
+
+
+def test_a_line_of_very_many_markers_takes_no_time_and_loses_nothing(
+    compressor: Compressor,
+) -> None:
+    result = compress(compressor, "| a " * 4000, ratio=0.4)
+    assert result.budget - 1 <= result.compressed_tokens <= result.budget
+
+
+def test_selection_ends_when_nobody_waits(compressor: Compressor) -> None:
+    compressor.compress(text("meeting.txt"))
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        compressor.compress(text("meeting.txt"), CompressionOptions(ratio=0.3), stop=stop)
+
+
+def test_llmlingua_mode_never_glues_what_it_keeps(compressor: Compressor) -> None:
+    source = "The server 10.0.0.7 was restarted at 12:45 on 2024-05-06 and nothing more was done."
+    options = {"ratio": 0.2, "mode": "llmlingua", "force_reserve_digit": True}
+    result = compress(compressor, source, **options).compressed_text
+    assert "10007" not in result
+    assert "1245" not in result
+
+
+def test_llmlingua_mode_keeps_accents_on_their_letters(compressor: Compressor) -> None:
+    source = unicodedata.normalize("NFD", "Le café noir, où José a mangé avec René et Zoé.")
+    for ratio in (0.3, 0.5, 0.7):
+        result = compress(compressor, source, ratio=ratio, mode="llmlingua").compressed_text
+        assert re.sub(r"\w[\u0300\u0301]", "", result).isascii()
+
+
+def test_kept_words_of_a_dropped_line_start_keep_its_indentation(compressor: Compressor) -> None:
+    source = "def one():\n    it is the value of xylophone\n\n    and also of zeppelin"
+    result = compress(
+        compressor, source, ratio=0.3, force_tokens=("xylophone", "zeppelin")
+    ).compressed_text
+    assert "\n\n    zeppelin" in result

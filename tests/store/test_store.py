@@ -187,6 +187,12 @@ def test_two_stores_cannot_have_one_directory(store: Store) -> None:
         Store(store.path)
 
 
+def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(StoreDegraded, match="cannot be written: Not a directory"):
+        Store(tmp_path / "file" / "home" / "tokenflow.db")
+
+
 def test_the_owner_is_known_while_it_lives(tmp_path: Path) -> None:
     assert owner_of(tmp_path) is None
     lock = DirectoryLock(tmp_path)

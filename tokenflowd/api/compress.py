@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
@@ -36,7 +37,8 @@ class CompressResource:
             )
             draft.output = compression.compressed_text
             draft.details = record_of(compression, options)
-            return answer_of(compression, draft.id, draft.model, draft.elapsed_ms)
+            answer = answer_of(compression, draft.id, draft.model, draft.elapsed_ms)
+            return answer if wanted.return_words else msgspec.structs.replace(answer, words=UNSET)
 
         return json_response(await self._recorder.record("compress", request, work))
 
@@ -89,5 +91,5 @@ def answer_of(
         model=model_id,
         tokenizer=BUDGET_ENCODING,
         latency_ms=round(latency_ms, 3),
-        words=words if compression.words else UNSET,
+        words=words,
     )

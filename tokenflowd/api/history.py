@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -62,10 +63,11 @@ class HistoryResource:
         rows = self._store.history.export()
         chunk = await self._offload.run(_lines, rows)
         await response.prepare(request)
-        while chunk:
-            await response.write(chunk)
-            chunk = await self._offload.run(_lines, rows)
-        await response.write_eof()
+        with contextlib.suppress(ConnectionResetError):  # the client has seen enough
+            while chunk:
+                await response.write(chunk)
+                chunk = await self._offload.run(_lines, rows)
+            await response.write_eof()
         return response
 
 

@@ -14,8 +14,10 @@ from tokenflowd.errors import Busy
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Threads that tokenize, select and read SQLite; the engine's own threads run the models.
-WORKERS = 8
+# Threads that tokenize and select; most wait for the engine, whose own threads run the models.
+SERVICE_WORKERS = 32
+# Threads that read SQLite: apart from the others, so that long texts never hold up a list.
+READ_WORKERS = 4
 # Calls that may wait for a thread before clients are told to come back.
 QUEUE = 256
 
@@ -23,13 +25,14 @@ QUEUE = 256
 class Offload:
     """Runs plain functions in a bounded pool of threads."""
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="service")
+    def __init__(self, workers: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
+        self._workers = workers
         self._waiting = 0
 
     async def run(self, function: Callable[..., R], *arguments: object, **named: object) -> R:
         """The result of `function`. Raises Busy when too many wait already."""
-        if self._waiting >= WORKERS + QUEUE:
+        if self._waiting >= self._workers + QUEUE:
             raise Busy(f"{self._waiting} requests are waiting; try again shortly")
         self._waiting += 1
         try:

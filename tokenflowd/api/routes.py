@@ -38,8 +38,8 @@ class Route:
     handler: Handler
 
 
-def add_routes(app: web.Application, services: Services, offload: Offload) -> None:
-    routes = _routes(services, offload)
+def add_routes(app: web.Application, services: Services, offload: Offload, reads: Offload) -> None:
+    routes = _routes(services, offload, reads)
     document = openapi_document([route.operation for route in routes])
 
     async def openapi(request: web.Request) -> web.Response:
@@ -50,12 +50,12 @@ def add_routes(app: web.Application, services: Services, offload: Offload) -> No
     app.router.add_route("GET", "/api/openapi.json", openapi)
 
 
-def _routes(services: Services, offload: Offload) -> list[Route]:
+def _routes(services: Services, offload: Offload, reads: Offload) -> list[Route]:
     recorder = Recorder(services.store)
     compress = CompressResource(services, offload, recorder)
     classify = ClassifyResource(services, offload, recorder)
     rankings = RankingsResource(services.rankings)
-    history = HistoryResource(services.store, offload)
+    history = HistoryResource(services.store, reads)
     health = HealthResource(services)
 
     def route(

@@ -26,8 +26,12 @@ def init(data_dir: str | None) -> None:
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         raise click.ClickException(f"{file} exists already; it was left as it is") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-        output.write(default_toml())
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
+            output.write(default_toml())
+    except OSError as error:
+        file.unlink()
+        raise click.ClickException(f"{file} cannot be written: {error.strerror}") from None
     click.echo(file)
 
 

@@ -93,7 +93,10 @@ def _history(config: Config) -> tuple[bool, str, str]:
     if not config.database.exists():
         return True, "history", f"{config.database} (not there yet)"
     try:
-        count = History(config.database).count()
+        history = History(config.database)
+        count = history.count()
+        if not history.is_whole():
+            return False, "history", f"{config.database} is damaged; move it aside"
     except StoreDegraded as error:
         return False, "history", error.detail
     size = config.database.stat().st_size / 1e6

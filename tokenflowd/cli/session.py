@@ -75,14 +75,15 @@ class DaemonClient:
         # No proxy, whatever the environment says: this never leaves the machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request) as response:
-                yield response
+            response = opener.open(request)
         except urllib.error.HTTPError as error:
             raise click.ClickException(_detail(error)) from None
         except (urllib.error.URLError, OSError) as error:
             raise click.ClickException(
                 f"the daemon at {self.url} does not answer: {error}"
             ) from None
+        with response:
+            yield response
 
     def _json(self, path: str, *, data: bytes | None = None) -> Any:
         with self.open(path, data=data) as response:

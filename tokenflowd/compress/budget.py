@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from tokenflowd.compress.tokens import count_tokens
 from tokenflowd.compress.units import Units
 from tokenflowd.compress.words import Flags, Indexes, Words
+from tokenflowd.errors import Cancelled
 
 # Words on either side of an insertion that are counted again with it: a token never reaches
 # further, except in scripts without spaces, where the final count decides.
@@ -28,11 +30,14 @@ class Selection:
     tokens: int
 
 
-def select(words: Words, units: Units, budget: int) -> Selection:
+def select(
+    words: Words, units: Units, budget: int, *, stop: threading.Event | None = None
+) -> Selection:
     """The best-scored units whose text has at most `budget` tokens, and so many that no other
     unit would fit in. A unit too large for what is left is skipped, not the end.
 
-    Forced units are kept even above the budget; nothing else is kept then.
+    Forced units are kept even above the budget; nothing else is kept then. Raises Cancelled
+    when `stop` is set.
     """
     costs = _estimated_costs(words, units)
     ranking = np.lexsort((-units.scores, ~units.forced))
@@ -43,6 +48,8 @@ def select(words: Words, units: Units, budget: int) -> Selection:
         spare = budget - filling.tokens
         if spare <= 0:
             break
+        if stop is not None and stop.is_set():
+            raise Cancelled("the work was stopped")
         # An insertion can cost a token less than estimated where punctuation and line
         # breaks merge; more than two it never does.
         if costs[unit] <= spare + 2 and filling.add_if_it_fits(unit, budget):

@@ -113,7 +113,7 @@ class Compressor:
         if mode == "llmlingua":
             words, selection, values = self._by_percentile(text, probabilities, options)
         else:
-            words, selection, values = self._by_budget(text, probabilities, budget, options)
+            words, selection, values = self._by_budget(text, probabilities, budget, options, stop)
         if budget >= original_tokens:
             selection = Selection(np.ones(len(words), np.bool_), text, original_tokens)
         return Compression(
@@ -164,7 +164,12 @@ class Compressor:
         return probabilities
 
     def _by_budget(
-        self, text: str, probabilities: KeepProbabilities, budget: int, options: CompressionOptions
+        self,
+        text: str,
+        probabilities: KeepProbabilities,
+        budget: int,
+        options: CompressionOptions,
+        stop: threading.Event | None,
     ) -> tuple[Words, Selection, NDArray[np.float32]]:
         spans = find_spans(text)
         forced_at = occurrences(text, options.force_tokens)
@@ -188,7 +193,7 @@ class Compressor:
             protected = self._settings.preserve
         scores = values + relevance(words, options.question) if options.question else values
         units = make_units(words, spans, protected, scores, forced)
-        selection = select(words, units, budget)
+        selection = select(words, units, budget, stop=stop)
         if options.drop_consecutive:
             selection = _drop_consecutive(words, units, selection, forced_at, budget)
         return words, selection, values
@@ -206,10 +211,19 @@ class Compressor:
             force_reserve_digit=options.force_reserve_digit,
             drop_consecutive=options.drop_consecutive,
         )
-        words = Words(text, chosen.starts, chosen.ends)
+        words = Words(text, chosen.starts, _up_to_white_space(text, chosen.starts))
         kept_text = words.join(np.flatnonzero(chosen.kept).tolist())
         selection = Selection(chosen.kept, kept_text, count_tokens(kept_text))
         return words, selection, word_probabilities(words, probabilities)
+
+
+def _up_to_white_space(text: str, starts: list[int]) -> list[int]:
+    """Where words end that begin at `starts`: with all that is no white space before the next.
+    Subwords leave out what their vocabulary has no use for, such as combining accents."""
+    return [
+        start + len(text[start:following].rstrip())
+        for start, following in zip(starts, [*starts[1:], len(text)], strict=False)
+    ]
 
 
 def word_probabilities(words: Words, probabilities: KeepProbabilities) -> NDArray[np.float32]:

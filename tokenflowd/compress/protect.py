@@ -26,9 +26,9 @@ _FUNCTION_WORDS = (
     "would|can|could|may|should|must|not|which|who|when|where|while|per|any|very|only|even|really"
 )
 # White space within a paragraph: prose is wrapped anywhere.
-_SPACE = r"(?:[ \t]+|[ \t]*\n(?=[^\s#>*+|`~-]))"
+_SPACE = r"(?:[ \t]+|[ \t]*\r?\n(?=[^\s#>*+|`~-]))"
 _FENCE = (
-    r"(?m:^[ \t]*(?P<fence>`{3,}+|~{3,}+)[^\n]*+\n)(?s:.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)"
+    r"(?m:^[ \t]*(?P<fence>`{3,}+|~{3,}+)[^\n]*+\n)(?s:.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t\r]*$|\Z)"
 )
 _NEGATION_WORDS = (
     # A following word is bound to these, with the auxiliary before "not".

@@ -35,6 +35,8 @@ _PIECE_END = re.compile(r"[,;:.!?/&|)\]}>\-\u0e2f\u0e46]+")
 
 # Markdown that gives a line its meaning: headings, bullets, numbers, quotes, table rules.
 _MARKER = re.compile(r"#{1,6}|[-*+]|\d{1,3}[.)]|>+|\[[xX]?\]?|\]|[|:\-=]+")
+# Markers that may ride with one line.
+MAX_RIDERS = 64
 # JSON's brackets, once its members are words of their own.
 _BRACKETS = re.compile(r",*[\[\]{}][\[\]{},]*")
 # Who speaks, when: "Anna:", "[09:12] kim:", and the keys of "name: value" lines.
@@ -111,6 +113,12 @@ class Words:
                 flags[index] |= at_start or is_bar or _BRACKETS.fullmatch(word) is not None
         for start, end in self._verbatim:
             flags[slice(*self.indexes_in(start, end))] = False
+        # A line of very many is no table's row: as riders they would all be counted with
+        # each word of the line.
+        if flags.any():
+            flags &= (np.bincount(self.lines[flags]) <= MAX_RIDERS)[
+                np.minimum(self.lines, self.lines[flags].max())
+            ]
         return flags
 
     @cached_property
@@ -172,12 +180,13 @@ class Words:
             return self.gap_before(after)
         if most:
             gap = self.gap_before(before + 1 + gap_newlines.index(most))
-            return gap[: gap.rindex("\n") + 1]
+            line_start = next(i for i in range(after, before, -1) if self._newlines[i])
+            return gap[: gap.rindex("\n") + 1] + self._indentation(line_start)
         gap = self.gap_before(after)
         if gap or not self._would_glue(before, after):
             return gap
         spaces = (self.gap_before(index) for index in range(before + 1, after))
-        return next((space for space in spaces if space), "")
+        return next((space for space in spaces if space), " ")
 
     def _would_glue(self, before: int, after: int) -> bool:
         """Whether the two words, side by side, would read as one."""
@@ -190,10 +199,14 @@ class Words:
 
     def _head(self, index: int) -> str:
         """What stands before a first kept word: all there is, or a line's indentation."""
-        gap = self.gap_before(index)
         if index == 0:
-            return gap
-        return gap[gap.rindex("\n") + 1 :] if "\n" in gap else ""
+            return self.gap_before(index)
+        return self._indentation(index) if self._newlines[index] else ""
+
+    def _indentation(self, index: int) -> str:
+        """Of the line that word `index` begins."""
+        gap = self.gap_before(index)
+        return gap[gap.rindex("\n") + 1 :]
 
 
 def split_words(

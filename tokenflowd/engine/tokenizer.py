@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from tokenflowd.errors import ModelUnavailable
+
 # A `tokenizers.Encoding` takes some 200 bytes a token, so long texts are encoded in slices
 # and only ids and offsets are kept.
 SLICE_CHARS = 16_384
@@ -51,7 +53,10 @@ class SubwordTokenizer:
     """A Hugging Face fast tokenizer (tokenizer.json), without truncation and padding."""
 
     def __init__(self, tokenizer_json: Path) -> None:
-        self._tokenizer = Tokenizer.from_file(str(tokenizer_json))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(tokenizer_json))
+        except Exception as error:  # the library raises nothing more special
+            raise ModelUnavailable(f"{tokenizer_json} cannot be read: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         around = self._tokenizer.encode("a")

@@ -28,6 +28,8 @@ def open_for_writing(path: Path) -> Database:
     """
     try:
         return _open(path)
+    except OSError as error:
+        raise StoreDegraded(f"{path} cannot be opened: {error.strerror}") from error
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _CORRUPT:
             raise StoreDegraded(f"{path} cannot be opened: {error}") from error

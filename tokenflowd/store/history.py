@@ -84,6 +84,10 @@ class History:
             for row in connection.execute(f"{_DETAIL} ORDER BY r.number"):
                 yield _decoded(row)
 
+    def is_whole(self) -> bool:
+        """Whether SQLite finds no damage; reads the whole file."""
+        return bool(self._rows("PRAGMA quick_check(1)", {})[0]["quick_check"] == "ok")
+
     def count(self) -> int:
         return int(self._rows("SELECT count(*) AS n FROM requests", {})[0]["n"])
 
@@ -128,7 +132,7 @@ def _text_condition(query: str) -> tuple[str, str]:
         like = r"LIKE :query ESCAPE '\'"
         return f"(i.text {like} OR o.text {like})", f"%{escaped}%"
     # Each word quoted, so that nothing in it is FTS5 syntax; the last may be unfinished.
-    words = [f'"{word}"' for word in query.replace('"', " ").split()]
+    words = [f'"{word}"' for word in re.sub(r'["\0]', " ", query).split()]
     return (
         "r.number IN (SELECT rowid FROM requests_fts WHERE requests_fts MATCH :query)",
         f"{' '.join(words)}*" if words else '""',

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenflowd.errors import AlreadyRunning
+from tokenflowd.errors import AlreadyRunning, StoreDegraded
 
 LOCK_FILE = "tokenflow.lock"
 
@@ -25,9 +26,10 @@ class DirectoryLock:
     """Held until closed; the kernel lets go of it if the process dies."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises AlreadyRunning, naming the process that has it."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = _open(directory)
+        """Raises AlreadyRunning, naming the process that has it, and StoreDegraded."""
+        with _writing(directory):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = _open(directory)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -37,12 +39,14 @@ class DirectoryLock:
                 f"another TokenFlow (process {owner.pid or 'unknown'}) uses {directory}; stop "
                 "it, or name another --data-dir"
             ) from None
+        self._directory = directory
         self.publish("")
 
     def publish(self, url: str) -> None:
         """Tells others where this process answers."""
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n{url}\n".encode(), 0)
+        with _writing(self._directory):
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n{url}\n".encode(), 0)
 
     def close(self) -> None:
         os.ftruncate(self._file, 0)
@@ -63,6 +67,14 @@ def owner_of(directory: Path) -> Owner | None:
     finally:
         with contextlib.suppress(OSError):
             os.close(file)
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreDegraded(f"{directory} cannot be written: {error.strerror}") from error
 
 
 def _open(directory: Path) -> int:

@@ -79,7 +79,8 @@ class Store:
             while len(batch) < BATCH and not self._tasks.empty():
                 batch.append(self._tasks.get())
             closing = None in batch
-            self._commit([task for task in batch if task is not None])
+            if tasks := [task for task in batch if task is not None]:
+                self._commit(tasks)
 
     def _commit(self, tasks: list[_Task]) -> None:
         connection = self._db.conn
