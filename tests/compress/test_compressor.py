@@ -339,3 +339,8 @@ def test_kept_words_of_a_dropped_line_start_keep_its_indentation(compressor: Com
         compressor, source, ratio=0.3, force_tokens=("xylophone", "zeppelin")
     ).compressed_text
     assert "\n\n    zeppelin" in result
+
+
+def test_marks_alone_are_words_like_any(compressor: Compressor) -> None:
+    result = compress(compressor, ". " * 400, ratio=0.4)
+    assert result.budget - 1 <= result.compressed_tokens <= result.budget

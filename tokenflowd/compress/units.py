@@ -118,9 +118,13 @@ def make_units(
             safe[inside] |= seen[shape] == 1 and "keys" in protected
         else:
             safe[inside] |= span.kind in protected
+    after_mark = True  # nothing is there yet for a mark to go with
     for index, start in enumerate(words.starts.tolist()):
-        if index and words.text[start] in ",.;:!?…" and not forced[index]:
-            joined[index] |= _PUNCTUATION.fullmatch(words[index]) is not None
+        is_mark = (
+            words.text[start] in ",.;:!?…" and _PUNCTUATION.fullmatch(words[index]) is not None
+        )
+        joined[index] |= is_mark and not after_mark and not forced[index]
+        after_mark = is_mark
     firsts = np.flatnonzero(~joined)
     if not len(firsts):
         none = np.zeros(0, np.bool_)
