@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
@@ -37,8 +36,7 @@ class CompressResource:
             )
             draft.output = compression.compressed_text
             draft.details = record_of(compression, options)
-            answer = answer_of(compression, draft.id, draft.model, draft.elapsed_ms)
-            return answer if wanted.return_words else msgspec.structs.replace(answer, words=UNSET)
+            return answer_of(compression, draft.id, draft.model, draft.elapsed_ms)
 
         return json_response(await self._recorder.record("compress", request, work))
 
@@ -79,7 +77,7 @@ def record_of(compression: Compression, options: CompressionOptions) -> Compress
 def answer_of(
     compression: Compression, request_id: str, model_id: str, latency_ms: float
 ) -> CompressResponse:
-    words = [WordOut(word.text, word.keep, word.probability) for word in compression.words]
+    words = compression.words
     return CompressResponse(
         id=request_id,
         original_text=compression.original_text,
@@ -91,5 +89,7 @@ def answer_of(
         model=model_id,
         tokenizer=BUDGET_ENCODING,
         latency_ms=round(latency_ms, 3),
-        words=words,
+        words=UNSET
+        if words is None
+        else [WordOut(word.text, word.keep, word.probability) for word in words],
     )

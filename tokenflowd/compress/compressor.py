@@ -68,7 +68,8 @@ class Word:
 class Compression:
     """What was kept of a text, and what it costs: tokens are o200k_base's.
 
-    `over_budget` says that what had to be kept has more than `budget` tokens by itself.
+    `over_budget` says that what had to be kept has more than `budget` tokens by itself;
+    `words` are there if they were asked for.
     """
 
     original_text: str
@@ -78,7 +79,7 @@ class Compression:
     budget: int
     over_budget: bool
     mode: Mode
-    words: tuple[Word, ...] = ()
+    words: tuple[Word, ...] | None = None
 
     @property
     def compression_ratio(self) -> float:
@@ -124,7 +125,7 @@ class Compressor:
             budget=budget,
             over_budget=selection.tokens > budget,
             mode=mode,
-            words=_spelled_out(words, selection.kept, values) if options.return_words else (),
+            words=_spelled_out(words, selection.kept, values) if options.return_words else None,
         )
 
     def _budget(self, original_tokens: int, options: CompressionOptions) -> int:
@@ -195,7 +196,7 @@ class Compressor:
         units = make_units(words, spans, protected, scores, forced)
         selection = select(words, units, budget, stop=stop)
         if options.drop_consecutive:
-            selection = _drop_consecutive(words, units, selection, forced_at, budget)
+            selection = _drop_consecutive(words, units, selection, forced_at, budget, stop)
         return words, selection, values
 
     def _by_percentile(
@@ -251,6 +252,7 @@ def _drop_consecutive(
     selection: Selection,
     forced_at: list[tuple[int, int]],
     budget: int,
+    stop: threading.Event | None,
 ) -> Selection:
     """Drops forced words that repeat the kept word before them, and fills what that frees."""
     forced = forced_words(words, forced_at, force_reserve_digit=False)
@@ -267,7 +269,7 @@ def _drop_consecutive(
     without[at] = False
     scores = units.scores.copy()
     scores[at] = -1.0
-    again = select(words, replace(units, scores=scores, forced=without), budget)
+    again = select(words, replace(units, scores=scores, forced=without), budget, stop=stop)
     kept = again.kept.copy()
     kept[sorted(repeated)] = False
     text = words.join(np.flatnonzero(kept).tolist())

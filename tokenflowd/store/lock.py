@@ -65,8 +65,7 @@ def owner_of(directory: Path) -> Owner | None:
     else:
         return None
     finally:
-        with contextlib.suppress(OSError):
-            os.close(file)
+        os.close(file)
 
 
 @contextlib.contextmanager
