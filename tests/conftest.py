@@ -6,13 +6,14 @@ import asyncio
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.upstream import Upstream
 from tokenflowd.catalog import Catalog
 from tokenflowd.compress import Compressor
 from tokenflowd.config import CompressConfig, Config, EngineConfig, load_config
@@ -20,6 +21,7 @@ from tokenflowd.engine import EncoderModel, load_model
 from tokenflowd.server import serve
 from tokenflowd.services import Services
 
+KEY = "canary-key-51c2f0"  # must never be seen anywhere but in a request's Authorization
 TEXTS = Path(__file__).parent / "texts"
 
 
@@ -57,9 +59,71 @@ def compressor(compressor_model: EncoderModel) -> Compressor:
     return Compressor(compressor_model, CompressConfig())
 
 
-def config_in(home: Path, **sections: dict[str, Any]) -> Config:
+# Where nothing listens: model servers that happen to run on the developer's machine have no part
+# in a test.
+NOWHERE = "http://127.0.0.1:9/v1"
+LOCAL_PROVIDERS = ("ollama", "lmstudio", "llamacpp", "vllm")
+
+
+def config_in(
+    home: Path, *, environment: dict[str, str] | None = None, **sections: dict[str, Any]
+) -> Config:
     """A configuration that nothing outside of `home` has a part in."""
-    return load_config(home=home, flags=sections, environment={})
+    nowhere = {name: {"base_url": NOWHERE} for name in LOCAL_PROVIDERS}
+    sections["providers"] = nowhere | sections.get("providers", {})
+    return load_config(home=home, flags=sections, environment=environment or {})
+
+
+def answered_by(upstream: Upstream, home: Path, **sections: dict[str, Any]) -> Config:
+    """A configuration in which `upstream` is Groq, and the only one that can be asked."""
+    groq = {"groq": {"base_url": upstream.url}}
+    sections["providers"] = groq | sections.get("providers", {})
+    return config_in(home, environment={"GROQ_API_KEY": KEY}, **sections)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A server-sent event, as a browser would see it."""
+
+    name: str
+    data: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+class EventReader:
+    """A stream of events under way. Closing it early is how a client leaves."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+        self.response = connection.getresponse()
+        self.status = self.response.status
+        self.comments: list[str] = []
+
+    def __iter__(self) -> Iterator[Event]:
+        name, data = "message", []
+        while line := self.response.readline():
+            field_name, _, value = line.decode().rstrip("\r\n").partition(":")
+            value = value.removeprefix(" ")
+            if field_name == "event":
+                name = value
+            elif field_name == "data":
+                data.append(value)
+            elif line.startswith(b":"):
+                self.comments.append(value)
+            elif not line.strip() and data:
+                yield Event(name, "\n".join(data))
+                name, data = "message", []
+
+    def close(self) -> None:
+        self.response.close()
+        self._connection.close()
+
+
+def text_of(events: Sequence[Event]) -> str:
+    return "".join(event.data for event in events if event.name == "text_chunk")
 
 
 @dataclass
@@ -110,6 +174,20 @@ class Daemon:
             )
         finally:
             connection.close()
+
+    def open_stream(self, path: str, body: Any) -> EventReader:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        return EventReader(connection)
+
+    def stream(self, path: str, body: Any) -> list[Event]:
+        """All events until the end of the stream."""
+        reader = self.open_stream(path, body)
+        assert reader.status == 200, reader.response.read()
+        try:
+            return list(reader)
+        finally:
+            reader.close()
 
     def get(self, path: str, **more: Any) -> Answer:
         return self.request("GET", path, **more)

@@ -15,6 +15,7 @@ from tokenflowd.api.guards import (
     guard_origin,
 )
 from tokenflowd.api.offload import READ_WORKERS, SERVICE_WORKERS, Offload
+from tokenflowd.api.streams import Streams
 from tokenflowd.services import Services
 
 
@@ -33,13 +34,16 @@ def build_app(services: Services) -> web.Application:
         ],
     )
     app.on_response_prepare.append(allow_origin)
-    add_routes(app, services, offload, reads)
+    streams = Streams(settings.max_streams)
+    app.on_shutdown.append(streams.stop)
+    add_routes(app, services, offload, reads, streams)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
+        services.discovery.refresh()
         yield
         offload.close()
         reads.close()
-        services.close()
+        await services.close()
 
     app.cleanup_ctx.append(lifetime)
     return app

@@ -1,4 +1,8 @@
-"""One frozen Config: defaults < TOML file < .env < environment < flags."""
+"""One frozen Config: defaults < TOML file < .env < environment < flags.
+
+Defaults of single settings stand in the Structs below, those of tables (providers, rankings) in
+defaults.toml.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,10 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Ratio = Annotated[float, Meta(gt=0, le=1)]
 Positive = Annotated[int, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+Usd = Annotated[float, Meta(ge=0)]
+BaseUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
+ProviderName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 PRESERVE_KINDS: tuple[PreserveKind, ...] = (
     "code",
@@ -37,13 +45,15 @@ PRESERVE_KINDS: tuple[PreserveKind, ...] = (
     "negations",
 )
 
-# Where the environment stands in the file: name -> (section, key).
-ENVIRONMENT: dict[str, tuple[str, str]] = {
+# Where the environment stands in the file: name -> tables and key.
+ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "PORT": ("server", "port"),
     "TOKENFLOW_HOST": ("server", "host"),
     "TOKENFLOW_LOG_LEVEL": ("server", "log_level"),
     "TOKENFLOW_COMPRESSOR": ("models", "compressor"),
     "TOKENFLOW_CLASSIFIER": ("models", "classifier"),
+    "GROQ_API_BASE_URL": ("providers", "groq", "base_url"),
+    "OPENROUTER_API_BASE_URL": ("providers", "openrouter", "base_url"),
 }
 
 
@@ -54,7 +64,9 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ("http://localhost:3000", "http://127.0.0.1:3000")
     max_body_bytes: Positive = 8 * 1024 * 1024
-    body_timeout_s: Annotated[float, Meta(gt=0)] = 10.0
+    body_timeout_s: Seconds = 10.0
+    max_streams: Positive = 512
+    offline: bool = False
 
 
 class ModelsConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,7 +111,38 @@ class Ranking(Struct, frozen=True, forbid_unknown_fields=True):
 
 class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
     fallback_model: str = "llama-3.1-8b-instant"
+    min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.25
+    local_model: str = ""
+    stand_in: bool = True
+    auto_ratio: Ratio = 0.5
+    auto_max_delay_s: Annotated[float, Meta(ge=0)] = 1.0
     rankings: dict[str, Ranking] = {}
+
+
+class ServedModel(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of a model at one provider. Prices are USD for a million tokens."""
+
+    input_usd: Usd | None = None
+    output_usd: Usd | None = None
+    parameters: dict[str, Any] = {}
+
+
+class ProviderConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """A server that speaks OpenAI's chat completions. One without `key_variable` needs no key."""
+
+    base_url: BaseUrl
+    key_variable: str = ""
+    models: dict[str, ServedModel] = {}
+    retired: dict[str, str] = {}
+
+
+class GenerateConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    connect_timeout_s: Seconds = 5.0
+    first_token_timeout_s: Seconds = 120.0
+    chunk_timeout_s: Seconds = 60.0
+    answer_timeout_s: Seconds = 600.0
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    max_retry_after_s: Annotated[float, Meta(ge=0)] = 10.0
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +154,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     compress: CompressConfig = CompressConfig()
     classify: ClassifyConfig = ClassifyConfig()
     route: RouteConfig = RouteConfig()
+    generate: GenerateConfig = GenerateConfig()
+    providers: dict[ProviderName, ProviderConfig] = {}
 
 
 class Config(Settings, frozen=True):
@@ -149,17 +194,18 @@ def load_config(
     home = (home or _home_from(variables)).expanduser().absolute()
     variables = {**_dotenv(home / ".env"), **variables}
 
-    layers: list[tuple[str, Mapping[str, Mapping[str, Any]]]] = [
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("defaults.toml", _shipped_tables()),
         (str(home / "config.toml"), _read_toml(home / "config.toml")),
         ("the environment", _from_environment(variables)),
         ("the command line", flags or {}),
     ]
-    merged: dict[str, dict[str, Any]] = {}
+    merged: dict[str, Any] = {}
     for source, layer in layers:
         for section, values in layer.items():
             if not isinstance(values, Mapping):
                 raise ConfigError(f"{source}: `{section}` is not a section; write [{section}]")
-            merged.setdefault(section, {}).update(values)
+        merged = _merge(merged, layer)
         # Checked layer by layer, so that the error can name the layer at fault.
         settings = _convert(merged, source)
     return Config(
@@ -169,9 +215,28 @@ def load_config(
     )
 
 
+def default_settings() -> Settings:
+    """The settings of those who change none."""
+    return _convert(_shipped_tables(), "defaults.toml")
+
+
 def default_toml() -> str:
     """The commented file that `tokenflow config init` writes."""
     return resources.files("tokenflowd").joinpath("config.toml").read_text("utf-8")
+
+
+def _shipped_tables() -> dict[str, Any]:
+    return tomllib.loads(resources.files("tokenflowd").joinpath("defaults.toml").read_text("utf-8"))
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`; tables are merged, whatever else is replaced."""
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        both_tables = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[name] = _merge(old, value) if both_tables else value  # type: ignore[arg-type]
+    return merged
 
 
 def _home_from(variables: Mapping[str, str]) -> Path:
@@ -194,19 +259,26 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _from_environment(variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for name, (section, key) in ENVIRONMENT.items():
-        if variables.get(name):
-            found.setdefault(section, {})[key] = variables[name]
-    if (level := found.get("server", {}).get("log_level")) is not None:
-        found["server"]["log_level"] = level.lower()
-    if (port := found.get("server", {}).get("port")) is not None:
-        try:
-            found["server"]["port"] = int(port)
-        except ValueError:
-            raise ConfigError(f"the environment: PORT is not a number: {port!r}") from None
+def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, (*tables, key) in ENVIRONMENT.items():
+        if value := variables.get(name):
+            table = found
+            for section in tables:
+                table = table.setdefault(section, {})
+            table[key] = _setting(name, value)
     return found
+
+
+def _setting(variable: str, value: str) -> str | int:
+    if variable == "TOKENFLOW_LOG_LEVEL":
+        return value.lower()
+    if variable == "PORT":
+        try:
+            return int(value)
+        except ValueError:
+            raise ConfigError(f"the environment: PORT is not a number: {value!r}") from None
+    return value
 
 
 def _convert(values: Mapping[str, Any], source: str) -> Settings:

@@ -5,12 +5,39 @@ Each knows its HTTP status, its short name for machines and its sentence for the
 
 from __future__ import annotations
 
+from typing import Literal
+
+ProviderFault = Literal[
+    "unavailable",  # none can be used: no key, nothing running, offline
+    "unreachable",  # no connection, or it broke
+    "timeout",
+    "authentication",
+    "model_not_found",
+    "rate_limited",
+    "refused",  # it understood the request and will not do it: too long, no credit, bad field
+    "server_error",
+    "bad_answer",  # what came is not the protocol, or it ended before its end
+]
+_FAULT_STATUS: dict[ProviderFault, int] = {
+    "unavailable": 503,
+    "unreachable": 502,
+    "timeout": 504,
+    "authentication": 401,
+    "model_not_found": 404,
+    "rate_limited": 429,
+    "refused": 400,
+    "server_error": 502,
+    "bad_answer": 502,
+}
+
 
 class TokenFlowError(Exception):
     """Base of all; `detail` says to the user what is wrong, where, and what to do next."""
 
     status = 500
     error = "internal error"
+    retryable = False
+    retry_after_s: float | None = None
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -71,6 +98,7 @@ class Busy(TokenFlowError):
 
     status = 503
     error = "busy"
+    retryable = True
     retry_after_s = 2
 
 
@@ -79,6 +107,56 @@ class Cancelled(TokenFlowError):
 
     status = 503
     error = "cancelled"
+
+
+class Stopping(TokenFlowError):
+    """The daemon ends while an answer is under way."""
+
+    status = 503
+    error = "stopping"
+    retryable = True
+
+
+class ClientLeft(TokenFlowError):
+    """The client closed the connection before its answer was complete."""
+
+    status = 499  # nginx's; nobody is there to see it but the log
+    error = "client left"
+
+
+class ClientStalled(TokenFlowError):
+    """The client does not read what it asked for; it was disconnected."""
+
+    error = "client stalled"
+
+
+class ProviderError(TokenFlowError):
+    """A provider could not answer. `fault` is its kind; `detail` never holds a key.
+
+    `retryable` says that the same request may succeed later, `retry_after_s` when.
+    """
+
+    def __init__(
+        self,
+        fault: ProviderFault,
+        detail: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.fault = fault
+        self.error = fault.replace("_", " ")
+        self.status = status or _FAULT_STATUS[fault]
+        self.retryable = fault in (
+            "unavailable",
+            "unreachable",
+            "timeout",
+            "rate_limited",
+            "server_error",
+            "bad_answer",
+        )
+        self.retry_after_s = retry_after_s
 
 
 class ModelUnavailable(TokenFlowError):

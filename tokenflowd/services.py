@@ -1,4 +1,4 @@
-"""The services of one process: models loaded when first needed, the history, the rankings."""
+"""The services of one process: models loaded when first needed, providers, routes, the history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tokenflowd.compress import Compressor, count_tokens
 from tokenflowd.config import Config
 from tokenflowd.engine import EncoderModel, TokenizerShelf, load_model
 from tokenflowd.errors import ModelUnavailable
-from tokenflowd.route import Rankings
+from tokenflowd.generate import Discovery, Generator, ProviderClient, Providers
+from tokenflowd.route import Rankings, Router
 from tokenflowd.store import Store
 
 log = logging.getLogger(__name__)
@@ -57,16 +58,22 @@ class Services:
     """Made once, in `app`, and handed to the handlers."""
 
     def __init__(self, config: Config) -> None:
-        """Raises AlreadyRunning and StoreDegraded."""
+        """Raises AlreadyRunning, ConfigError and StoreDegraded."""
         self.config = config
-        self.store = Store(config.database)
-        self.rankings = Rankings(config.route, config.environment)
+        self.providers = Providers(
+            config.providers, config.environment, offline=config.server.offline
+        )
+        self.rankings = Rankings(config.route, self.providers)
+        self.router = Router(config.route, self.rankings, self.providers)
+        self.generator = Generator(ProviderClient(config.generate), config.generate)
+        self.discovery = Discovery(self.generator.client, self.providers)
         self.compressor = OnDemand(config.models.compressor, self._compressor)
         self.classifier = OnDemand(config.models.classifier, self._classifier)
         self._embedding = OnDemand(config.models.embedder, self._embedding_scorer)
         self._catalog = Catalog(config.models_dir)
         self._tokenizers = TokenizerShelf()
         self._loaded: list[EncoderModel] = []
+        self.store = Store(config.database)  # last: it starts a thread and takes the directory
 
     def load(self) -> None:
         """Loads the active models at once; one that cannot be used leaves its problem behind."""
@@ -79,7 +86,8 @@ class Services:
                 except ModelUnavailable as error:
                     log.error("%s", error.detail)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        await self.generator.client.close()
         for model in self._loaded:
             model.close()
         self.store.close()

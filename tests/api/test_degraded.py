@@ -70,7 +70,7 @@ def test_a_client_that_leaves_stops_the_work(tmp_path: Path) -> None:
         if rows:
             break
         time.sleep(0.05)
-    assert rows[0]["error_type"] == "cancelled"
+    assert rows[0]["error_type"] == "client left"
     daemon.close()
 
 

@@ -27,15 +27,21 @@ from tokenflowd.store.migrations import migrations
 
 
 def compression(source: str = "some long text", **more: Any) -> RequestRecord:
-    details = CompressionRecord("o200k_base", "budget", 2, 3, 2, False, {"ratio": 0.5})
+    compression = CompressionRecord("o200k_base", "budget", 2, 3, 2, False, {"ratio": 0.5}, 3, 1.5)
     return RequestRecord(
-        "compress", "test", input=source, output="long text", model="m", details=details, **more
+        "compress",
+        "test",
+        input=source,
+        output="long text",
+        model="m",
+        compression=compression,
+        **more,
     )
 
 
 def classification(prompt: str = "what is 2 + 2?", category: str = "reasoning") -> RequestRecord:
-    details = ClassificationRecord(category, 0.9, {category: 0.9, "other": 0.1}, False, "big-model")
-    return RequestRecord("classify", "test", input=prompt, model="m", details=details)
+    found = ClassificationRecord(category, 0.9, {category: 0.9, "other": 0.1}, False, "big-model")
+    return RequestRecord("classify", "test", input=prompt, model="m", classification=found)
 
 
 @pytest.fixture

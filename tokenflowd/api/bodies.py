@@ -18,7 +18,13 @@ _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 async def read_json(request: web.Request, schema: type[T], settings: ServerConfig) -> T:
-    """The body as `schema`. Raises BadRequest, InvalidField, TooLarge, RequestTimeout."""
+    """The body as `schema`. Raises InvalidField and what `read_object` raises."""
+    fields = await read_object(request, settings)
+    return as_schema({_snake_case(name): value for name, value in fields.items()} | fields, schema)
+
+
+async def read_object(request: web.Request, settings: ServerConfig) -> dict[str, Any]:
+    """The body's fields as they are. Raises BadRequest, TooLarge, RequestTimeout."""
     body = await _read(request, settings)
     try:
         fields = msgspec.json.decode(body)
@@ -28,12 +34,20 @@ async def read_json(request: web.Request, schema: type[T], settings: ServerConfi
         raise BadRequest("the body is nested too deeply") from None
     if not isinstance(fields, dict):
         raise BadRequest("the body must be a JSON object")
-    return _convert({_snake_case(name): value for name, value in fields.items()} | fields, schema)
+    return fields
 
 
 def read_query(query: Mapping[str, str], schema: type[T]) -> T:
     """The query string as `schema`. Raises InvalidField."""
-    return _convert(dict(query), schema, strict=False)
+    return as_schema(dict(query), schema, strict=False)
+
+
+def as_schema(fields: dict[str, Any], schema: type[T], *, strict: bool = True) -> T:
+    """Raises InvalidField, naming the field's path."""
+    try:
+        return msgspec.convert(fields, schema, strict=strict)
+    except msgspec.ValidationError as error:
+        raise InvalidField(str(error)) from None
 
 
 async def _read(request: web.Request, settings: ServerConfig) -> bytes:
@@ -50,13 +64,6 @@ async def _read(request: web.Request, settings: ServerConfig) -> bytes:
         ) from None
     except web.HTTPRequestEntityTooLarge:
         raise TooLarge(f"the body has more than {limit} bytes (server.max_body_bytes)") from None
-
-
-def _convert(fields: dict[str, Any], schema: type[T], *, strict: bool = True) -> T:
-    try:
-        return msgspec.convert(fields, schema, strict=strict)
-    except msgspec.ValidationError as error:
-        raise InvalidField(str(error)) from None
 
 
 def _snake_case(name: str) -> str:

@@ -9,6 +9,7 @@ from tokenflowd.api.guards import json_response
 from tokenflowd.api.offload import Offload
 from tokenflowd.api.recording import Draft, Recorder
 from tokenflowd.api.schemas import ClassifyRequest, ClassifyResponse
+from tokenflowd.classify import Classification
 from tokenflowd.services import Services
 from tokenflowd.store import ClassificationRecord
 
@@ -31,14 +32,10 @@ class ClassifyResource:
                 multi_label=wanted.multi_label,
             )
             draft.model = classification.model_id
-            recommended = self._services.rankings.recommended_model(classification.top_category)
-            draft.details = ClassificationRecord(
-                top_category=classification.top_category,
-                confidence=classification.confidence,
-                scores=classification.scores,
-                multi_label=wanted.multi_label,
-                recommended_model=recommended,
+            recommended = self._services.rankings.recommended_model(
+                classification.top_category, classification.confidence
             )
+            draft.classification = record_of(classification, wanted.multi_label, recommended)
             return ClassifyResponse(
                 id=draft.id,
                 top_category=classification.top_category,
@@ -50,3 +47,16 @@ class ClassifyResource:
             )
 
         return json_response(await self._recorder.record("classify", request, work))
+
+
+def record_of(
+    classification: Classification, multi_label: bool, recommended_model: str
+) -> ClassificationRecord:
+    """The history's row."""
+    return ClassificationRecord(
+        top_category=classification.top_category,
+        confidence=classification.confidence,
+        scores=classification.scores,
+        multi_label=multi_label,
+        recommended_model=recommended_model,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -31,11 +33,13 @@ class CompressResource:
             compressor = await self._offload.run(self._services.compressor.get)
             draft.model = compressor.model.manifest.id
             options = options_of(wanted)
+            started = time.monotonic()
             compression = await self._offload.run_stoppable(
                 compressor.compress, wanted.text, options
             )
-            draft.output = compression.compressed_text
-            draft.details = record_of(compression, options)
+            compress_ms = (time.monotonic() - started) * 1000
+            draft.output = lambda: compression.compressed_text
+            draft.compression = record_of([compression], options, compress_ms)
             return answer_of(compression, draft.id, draft.model, draft.elapsed_ms)
 
         return json_response(await self._recorder.record("compress", request, work))
@@ -55,8 +59,11 @@ def options_of(wanted: CompressRequest) -> CompressionOptions:
     )
 
 
-def record_of(compression: Compression, options: CompressionOptions) -> CompressionRecord:
-    """The history's row; `options` holds what differs from the defaults."""
+def record_of(
+    compressions: Sequence[Compression], options: CompressionOptions, compress_ms: float
+) -> CompressionRecord:
+    """The history's row for texts that were compressed together, at least one; `options` holds
+    what differs from the defaults."""
     default = CompressionOptions()
     named = {name: getattr(options, name) for name in CompressionOptions.__slots__}
     asked: dict[str, Any] = {
@@ -65,12 +72,14 @@ def record_of(compression: Compression, options: CompressionOptions) -> Compress
     asked.pop("return_words", None)
     return CompressionRecord(
         tokenizer=BUDGET_ENCODING,
-        mode=compression.mode,
-        budget=compression.budget,
-        original_tokens=compression.original_tokens,
-        compressed_tokens=compression.compressed_tokens,
-        over_budget=compression.over_budget,
+        mode=compressions[0].mode,
+        budget=sum(compression.budget for compression in compressions),
+        original_tokens=sum(compression.original_tokens for compression in compressions),
+        compressed_tokens=sum(compression.compressed_tokens for compression in compressions),
+        over_budget=any(compression.over_budget for compression in compressions),
         options=asked,
+        model_tokens=sum(compression.model_tokens for compression in compressions),
+        compress_ms=round(compress_ms, 3),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import re
 import time
 
@@ -10,9 +12,9 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from tokenflowd.api.schemas import Error
+from tokenflowd.api.schemas import Error, OpenAIError, OpenAIErrorDetail
 from tokenflowd.config import ServerConfig
-from tokenflowd.errors import Busy, Forbidden, TokenFlowError, UnsupportedMediaType
+from tokenflowd.errors import ClientLeft, Forbidden, TokenFlowError, UnsupportedMediaType
 
 log = logging.getLogger("tokenflowd.requests")
 
@@ -35,10 +37,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     started = time.monotonic()
     try:
         response = await handler(request)
+    except asyncio.CancelledError:
+        _log(request, ClientLeft.status, time.monotonic() - started)
+        raise
     except TokenFlowError as error:
-        response = json_response(Error(error.error, error.detail), status=error.status)
-        if isinstance(error, Busy):
-            response.headers[hdrs.RETRY_AFTER] = str(error.retry_after_s)
+        response = _failure(request, error)
     except web.HTTPException as error:
         detail = f"{request.method} {request.path}: {error.reason}"
         response = json_response(Error(error.reason.lower(), detail), status=error.status)
@@ -51,6 +54,21 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             status=500,
         )
     _log(request, response.status, time.monotonic() - started)
+    return response
+
+
+def openai_error(error: TokenFlowError) -> OpenAIError:
+    """OpenAI's shape, for /v1."""
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return OpenAIError(OpenAIErrorDetail(error.detail, kind, error.error.replace(" ", "_")))
+
+
+def _failure(request: web.Request, error: TokenFlowError) -> web.Response:
+    is_openai = request.path.startswith("/v1/")
+    shape = openai_error(error) if is_openai else Error(error.error, error.detail)
+    response = json_response(shape, status=error.status)
+    if error.retry_after_s is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_s))
     return response
 
 

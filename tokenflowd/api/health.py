@@ -12,6 +12,7 @@ from msgspec import UNSET
 from tokenflowd import __version__
 from tokenflowd.api.guards import json_response
 from tokenflowd.api.schemas import Health, ModelState
+from tokenflowd.api.streams import Streams
 from tokenflowd.services import OnDemand, Services
 
 _PAGE = """<!doctype html>
@@ -19,19 +20,22 @@ _PAGE = """<!doctype html>
 <style>body{{font:16px/1.6 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}}
 code{{background:#8882;padding:.1em .3em;border-radius:.2em}}</style>
 <h1>TokenFlow {version}</h1>
-<p>This daemon compresses prompts, classifies them and keeps a history, on this machine only.
-It is <strong>{status}</strong>.</p>
+<p>This daemon compresses prompts, classifies them, has them answered by the model that suits them
+and keeps a history on this machine. It is <strong>{status}</strong>.</p>
 <ul>{models}</ul>
 <p><a href="/healthz">health</a> · <a href="/api/openapi.json">API</a> ·
-<a href="/api/history">history</a> · <a href="/api/model-rankings">model rankings</a></p>
-<p>In a terminal: <code>tokenflow compress FILE</code>, <code>tokenflow history</code>,
-<code>tokenflow doctor</code>.</p>
+<a href="/api/history">history</a> · <a href="/api/model-rankings">model rankings</a> ·
+<a href="/api/providers">providers</a> · <a href="/api/metrics">metrics</a></p>
+<p>In a terminal: <code>tokenflow ask</code>, <code>tokenflow compress FILE</code>,
+<code>tokenflow history</code>, <code>tokenflow doctor</code>. Any OpenAI client:
+<code>/v1</code>, model <code>auto</code>.</p>
 </html>"""
 
 
 class HealthResource:
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, streams: Streams) -> None:
         self._services = services
+        self._streams = streams
         self._started = time.monotonic()
 
     async def get(self, request: web.Request) -> web.Response:
@@ -64,6 +68,7 @@ class HealthResource:
             version=__version__,
             uptime_s=round(time.monotonic() - self._started, 3),
             models=models,
+            streams=len(self._streams),
             history="ok" if problem is None else "degraded",
             problem=UNSET if problem is None else problem,
         )

@@ -27,14 +27,15 @@ class Operation:
     response: Any = None
     status: int = 200
     media_type: str = "application/json"
+    error: Any = Error
 
 
 def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
-    types = [t for o in operations for t in (o.body, o.query, o.response) if t is not None]
+    types = [t for o in operations for t in (o.body, o.query, o.response, o.error) if t]
     schemas, components = msgspec.json.schema_components(
-        [*types, Error], ref_template="#/components/schemas/{name}"
+        types, ref_template="#/components/schemas/{name}"
     )
-    schema_of = {str(of): schema for of, schema in zip([*types, Error], schemas, strict=True)}
+    schema_of = {str(of): schema for of, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         described = _describe(operation, schema_of, components)
@@ -60,7 +61,7 @@ def _describe(
         success["content"] = {operation.media_type: {"schema": schema}}
     failure = {
         "description": "What is wrong, and where",
-        "content": {"application/json": {"schema": schema_of[str(Error)]}},
+        "content": {"application/json": {"schema": schema_of[str(operation.error)]}},
     }
     described: dict[str, Any] = {
         "summary": operation.summary,

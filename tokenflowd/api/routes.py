@@ -8,25 +8,38 @@ from typing import Any
 
 from aiohttp import web
 
+from tokenflowd.api.answering import Answering
 from tokenflowd.api.classify import ClassifyResource
 from tokenflowd.api.compress import CompressResource
+from tokenflowd.api.generate import GenerateResource
 from tokenflowd.api.guards import json_response
 from tokenflowd.api.health import HealthResource
 from tokenflowd.api.history import HistoryResource
+from tokenflowd.api.metrics import Metrics, MetricsResource
 from tokenflowd.api.offload import Offload
+from tokenflowd.api.openai import OpenAIResource
 from tokenflowd.api.openapi import Operation, openapi_document
+from tokenflowd.api.providers import ProvidersResource
 from tokenflowd.api.rankings import RankingsResource
 from tokenflowd.api.recording import Recorder
 from tokenflowd.api.schemas import (
+    ChatCompletionRequest,
     ClassifyRequest,
     ClassifyResponse,
     CompressRequest,
     CompressResponse,
+    GenerateRequest,
     Health,
     HistoryPage,
     HistoryQuery,
+    MetricsQuery,
+    ModelList,
+    OpenAIError,
+    ProviderOut,
     RankingOut,
+    SelectRequest,
 )
+from tokenflowd.api.streams import Streams
 from tokenflowd.services import Services
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,8 +51,14 @@ class Route:
     handler: Handler
 
 
-def add_routes(app: web.Application, services: Services, offload: Offload, reads: Offload) -> None:
-    routes = _routes(services, offload, reads)
+def add_routes(
+    app: web.Application,
+    services: Services,
+    offload: Offload,
+    reads: Offload,
+    streams: Streams,
+) -> None:
+    routes = _routes(services, offload, reads, streams)
     document = openapi_document([route.operation for route in routes])
 
     async def openapi(request: web.Request) -> web.Response:
@@ -50,13 +69,19 @@ def add_routes(app: web.Application, services: Services, offload: Offload, reads
     app.router.add_route("GET", "/api/openapi.json", openapi)
 
 
-def _routes(services: Services, offload: Offload, reads: Offload) -> list[Route]:
-    recorder = Recorder(services.store)
+def _routes(services: Services, offload: Offload, reads: Offload, streams: Streams) -> list[Route]:
+    counters = Metrics(streams.__len__, services.store)
+    recorder = Recorder(services.store, counters)
+    answering = Answering(services, offload, reads)
     compress = CompressResource(services, offload, recorder)
     classify = ClassifyResource(services, offload, recorder)
     rankings = RankingsResource(services.rankings)
     history = HistoryResource(services.store, reads)
-    health = HealthResource(services)
+    generate = GenerateResource(services.config.server, answering, recorder, streams)
+    openai = OpenAIResource(services, answering, recorder, streams)
+    providers = ProvidersResource(services.providers, services.discovery)
+    metrics = MetricsResource(counters, services.store, reads)
+    health = HealthResource(services, streams)
 
     def route(
         method: str, path: str, handler: Handler, summary: str, response: Any = None, **more: Any
@@ -79,6 +104,38 @@ def _routes(services: Services, offload: Offload, reads: Offload) -> list[Route]
             "Classify a prompt into any categories, and recommend a model",
             ClassifyResponse,
             body=ClassifyRequest,
+        ),
+        route(
+            "POST",
+            "/api/generate",
+            generate.generate,
+            "Stream a model's answer",
+            body=GenerateRequest,
+            media_type="text/event-stream",
+        ),
+        route(
+            "POST",
+            "/api/models/select",
+            generate.select,
+            "Classify a prompt and stream the answer of the model that ranks first",
+            body=SelectRequest,
+            media_type="text/event-stream",
+        ),
+        route(
+            "POST",
+            "/v1/chat/completions",
+            openai.chat_completions,
+            "OpenAI's chat completions; model auto routes by classification",
+            body=ChatCompletionRequest,
+            error=OpenAIError,
+        ),
+        route(
+            "GET",
+            "/v1/models",
+            openai.models,
+            "The models that can be named here",
+            ModelList,
+            error=OpenAIError,
         ),
         route(
             "GET",
@@ -115,6 +172,28 @@ def _routes(services: Services, offload: Offload, reads: Offload) -> list[Route]
             history.delete,
             "Forget one request",
             status=204,
+        ),
+        route(
+            "GET",
+            "/api/providers",
+            providers.get,
+            "Which providers are up, and what they serve",
+            list[ProviderOut],
+        ),
+        route(
+            "GET",
+            "/api/metrics",
+            metrics.summary,
+            "Totals, days and models of the last days",
+            dict[str, Any],
+            query=MetricsQuery,
+        ),
+        route(
+            "GET",
+            "/metrics",
+            metrics.prometheus,
+            "Counters since the start, for Prometheus",
+            media_type="text/plain",
         ),
         route("GET", "/healthz", health.get, "Is the daemon well?", Health),
         route("GET", "/", health.page, "A page for people", media_type="text/html"),

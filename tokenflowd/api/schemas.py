@@ -81,6 +81,98 @@ class ClassifyResponse(Struct, frozen=True):
     latency_ms: float
 
 
+Compress = Annotated[float, Meta(gt=0, le=1)] | Literal["auto"]
+
+
+class ChatMessage(Struct, frozen=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class SelectRequest(Struct, frozen=True):
+    prompt: Annotated[str, Meta(description="Said last; may be empty if there are messages")] = ""
+    messages: Annotated[list[ChatMessage], Meta(description="What was said before")] = []
+    system: str = ""
+    possible_categories: Annotated[
+        tuple[Category, ...], Meta(min_length=1, max_length=MAX_CATEGORIES)
+    ] = DEFAULT_CATEGORIES
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, Meta(ge=0, le=1)] = 0.9
+    max_tokens: Annotated[int, Meta(gt=0)] = 250
+    compress: Annotated[
+        Compress | None, Meta(description="Share of the tokens to keep; auto: where it pays")
+    ] = None
+
+
+class GenerateRequest(SelectRequest, frozen=True, kw_only=True):
+    model: Annotated[str, Meta(min_length=1, description="A model's id, or auto")]
+    provider: Annotated[str, Meta(description="Ask this one only")] = ""
+
+
+class TokenFlowOptions(Struct, frozen=True):
+    """What a chat completion may ask of TokenFlow, in a field that providers never see."""
+
+    compress: Compress | None = None
+    compress_last_turn: bool = False
+    possible_categories: Annotated[
+        tuple[Category, ...], Meta(min_length=1, max_length=MAX_CATEGORIES)
+    ] = DEFAULT_CATEGORIES
+    provider: str = ""
+
+
+class StreamOptions(Struct, frozen=True):
+    include_usage: bool | None = None
+
+
+class ChatCompletionRequest(Struct, frozen=True):
+    """OpenAI's; fields that are not named here are passed on as they are."""
+
+    model: Annotated[str, Meta(min_length=1, description="A model's id, or auto")]
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tokenflow: TokenFlowOptions = TokenFlowOptions()
+
+
+class ListedModel(Struct, frozen=True):
+    id: str
+    owned_by: Annotated[str, Meta(description="The provider")]
+    object: Literal["model"] = "model"
+    created: int = 0
+
+
+class ModelList(Struct, frozen=True):
+    data: list[ListedModel]
+    object: Literal["list"] = "list"
+
+
+class ProviderOut(Struct, frozen=True):
+    name: str
+    base_url: str
+    local: Annotated[bool, Meta(description="On this machine")]
+    up: bool
+    models: list[str]
+    problem: str | UnsetType = UNSET
+    latency_ms: float | UnsetType = UNSET
+
+
+class MetricsQuery(Struct, frozen=True):
+    days: Annotated[int, Meta(ge=1, le=3650)] = 30
+
+
+class OpenAIErrorDetail(Struct, frozen=True):
+    message: str
+    type: str
+    code: str
+    param: str | None = None
+
+
+class OpenAIError(Struct, frozen=True):
+    """What every answer of /v1 above 399 says, in OpenAI's shape."""
+
+    error: OpenAIErrorDetail
+
+
 class RankedModelOut(Struct, frozen=True):
     id: str
     name: str
@@ -97,7 +189,7 @@ class RankingOut(Struct, frozen=True):
 
 class HistoryQuery(Struct, frozen=True):
     q: Annotated[str, Meta(description="Full text, in prompts and results")] = ""
-    kind: Literal["", "compress", "classify"] = ""
+    kind: Literal["", "compress", "classify", "generate", "select", "chat"] = ""
     model: str = ""
     category: str = ""
     since: Annotated[
@@ -127,5 +219,6 @@ class Health(Struct, frozen=True):
     version: str
     uptime_s: float
     models: dict[str, ModelState]
+    streams: Annotated[int, Meta(description="Answers under way")]
     history: Literal["ok", "degraded"]
     problem: str | UnsetType = UNSET

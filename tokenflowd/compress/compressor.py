@@ -69,7 +69,8 @@ class Compression:
     """What was kept of a text, and what it costs: tokens are o200k_base's.
 
     `over_budget` says that what had to be kept has more than `budget` tokens by itself;
-    `words` are there if they were asked for.
+    `model_tokens` were read by the model, none if it knew the text; `words` are there if they
+    were asked for.
     """
 
     original_text: str
@@ -79,6 +80,7 @@ class Compression:
     budget: int
     over_budget: bool
     mode: Mode
+    model_tokens: int
     words: tuple[Word, ...] | None = None
 
     @property
@@ -109,8 +111,11 @@ class Compressor:
         original_tokens = count_tokens(text)
         budget = self._budget(original_tokens, options)
         if budget >= original_tokens and not options.return_words:
-            return Compression(text, text, original_tokens, original_tokens, budget, False, mode)
-        probabilities = self._probabilities(text, mode, stop)
+            return Compression(text, text, original_tokens, original_tokens, budget, False, mode, 0)
+        key = self._cache.key(text, self.model.manifest.id, mode)
+        known = self._cache.get(key)
+        probabilities = known or self._probabilities(text, mode, stop)
+        self._cache.put(key, probabilities)
         if mode == "llmlingua":
             words, selection, values = self._by_percentile(text, probabilities, options)
         else:
@@ -125,6 +130,7 @@ class Compressor:
             budget=budget,
             over_budget=selection.tokens > budget,
             mode=mode,
+            model_tokens=0 if known else original_tokens,
             words=_spelled_out(words, selection.kept, values) if options.return_words else None,
         )
 
@@ -144,9 +150,6 @@ class Compressor:
     def _probabilities(
         self, text: str, mode: Mode, stop: threading.Event | None
     ) -> KeepProbabilities:
-        key = self._cache.key(text, self.model.manifest.id, mode)
-        if (known := self._cache.get(key)) is not None:
-            return known
         tokenizer = self.model.tokenizer
         subwords = tokenizer.subwords(text)
         if mode == "llmlingua":
@@ -160,9 +163,7 @@ class Compressor:
             [tokenizer.sequence(subwords.ids[first:last]) for first, last in windows], stop=stop
         )
         values = [_keep_probability(tokenizer.unwrap(window)) for window in logits]
-        probabilities = KeepProbabilities(subwords, np.concatenate(values), tuple(windows))
-        self._cache.put(key, probabilities)
-        return probabilities
+        return KeepProbabilities(subwords, np.concatenate(values), tuple(windows))
 
     def _by_budget(
         self,

@@ -1,5 +1,7 @@
-"""From a category to a model."""
+"""From a prompt to the models that may answer it, and whether to compress it first."""
 
+from tokenflowd.route.break_even import Decision, Measured, decide
 from tokenflowd.route.rankings import DEFAULT_CATEGORIES, Rankings
+from tokenflowd.route.router import Route, Router
 
-__all__ = ["DEFAULT_CATEGORIES", "Rankings"]
+__all__ = ["DEFAULT_CATEGORIES", "Decision", "Measured", "Rankings", "Route", "Router", "decide"]

@@ -1,14 +1,25 @@
 """The history in SQLite: one writer, many readers. Rows stay in here."""
 
 from tokenflowd.store.history import Filter, History
-from tokenflowd.store.records import ClassificationRecord, CompressionRecord, RequestRecord, new_id
+from tokenflowd.store.metrics import Metrics
+from tokenflowd.store.records import (
+    ClassificationRecord,
+    CompressionRecord,
+    GenerationRecord,
+    Message,
+    RequestRecord,
+    new_id,
+)
 from tokenflowd.store.store import Store
 
 __all__ = [
     "ClassificationRecord",
     "CompressionRecord",
     "Filter",
+    "GenerationRecord",
     "History",
+    "Message",
+    "Metrics",
     "RequestRecord",
     "Store",
     "new_id",

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,6 +53,16 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         raise StoreDegraded(f"{path} cannot be read: {error}") from error
     connection.row_factory = sqlite3.Row
     return connection
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write, for the length of the block. Raises StoreDegraded."""
+    with contextlib.closing(open_for_reading(path)) as connection:
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise StoreDegraded(f"the history cannot be read: {error}") from error
 
 
 def _open(path: Path) -> Database:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from tokenflowd.errors import NotFound, StoreDegraded
-from tokenflowd.store.database import open_for_reading
+from tokenflowd.errors import NotFound
+from tokenflowd.store.database import reading
 
 # Scripts without spaces have no words for the index to find: those queries scan the texts.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
@@ -22,27 +21,36 @@ _SUMMARY = """
     SELECT r.id, r.created_at, r.kind, r.status, r.error_type, r.duration_ms, r.client, r.model,
            substr(i.text, 1, 200) AS preview,
            c.original_tokens, c.compressed_tokens,
-           k.top_category AS category, k.confidence
+           k.top_category AS category, k.confidence,
+           g.provider, g.partial, g.prompt_tokens, g.completion_tokens, g.ttft_ms, g.cost_usd
     FROM requests r
     LEFT JOIN texts i ON i.id = r.input_text_id
     LEFT JOIN texts o ON o.id = r.output_text_id
     LEFT JOIN compressions c ON c.request_id = r.id
     LEFT JOIN classifications k ON k.request_id = r.id
+    LEFT JOIN generations g ON g.request_id = r.id
 """
 _DETAIL = """
     SELECT r.id, r.created_at, r.kind, r.status, r.error_type, r.error_detail, r.duration_ms,
            r.client, r.model, i.text AS input, o.text AS output,
            c.tokenizer, c.mode, c.budget, c.original_tokens, c.compressed_tokens, c.over_budget,
            c.options, k.top_category AS category, k.confidence, k.scores, k.multi_label,
-           k.recommended_model
+           k.recommended_model,
+           g.wanted_model, g.provider, g.route, g.attempts, g.parameters, g.partial,
+           g.finish_reason, g.prompt_tokens, g.completion_tokens, g.tokens_counted_by, g.ttft_ms,
+           g.latency_ms, g.cost_usd, g.compress_decision, g.saved_usd, g.saved_ms,
+           (SELECT nullif(json_group_array(json_object('role', role, 'text', text)), '[]')
+            FROM (SELECT m.role, t.text FROM messages m JOIN texts t ON t.id = m.text_id
+                  WHERE m.request_id = r.id ORDER BY m.position)) AS messages
     FROM requests r
     LEFT JOIN texts i ON i.id = r.input_text_id
     LEFT JOIN texts o ON o.id = r.output_text_id
     LEFT JOIN compressions c ON c.request_id = r.id
     LEFT JOIN classifications k ON k.request_id = r.id
+    LEFT JOIN generations g ON g.request_id = r.id
 """
-_JSON_COLUMNS = ("options", "scores")
-_FLAG_COLUMNS = ("over_budget", "multi_label")
+_JSON_COLUMNS = ("options", "scores", "attempts", "parameters", "messages")
+_FLAG_COLUMNS = ("over_budget", "multi_label", "partial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class History:
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Everything about every request, oldest first, read as it is consumed."""
-        with self._connection() as connection:
+        with reading(self._path) as connection:
             for row in connection.execute(f"{_DETAIL} ORDER BY r.number"):
                 yield _decoded(row)
 
@@ -92,16 +100,8 @@ class History:
         return int(self._rows("SELECT count(*) AS n FROM requests", {})[0]["n"])
 
     def _rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        with self._connection() as connection:
+        with reading(self._path) as connection:
             return [_decoded(row) for row in connection.execute(sql, parameters)]
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with contextlib.closing(open_for_reading(self._path)) as connection:
-            try:
-                yield connection
-            except sqlite3.Error as error:
-                raise StoreDegraded(f"the history cannot be read: {error}") from error
 
 
 def _conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,13 @@ def m001_requests(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m002_generations(db: Database) -> None:
+    """Answers of providers, the messages that were sent, and what compression took."""
+    for statement in _M002.split(";\n\n"):
+        db.execute(statement)
+
+
 _M001 = """
 CREATE TABLE texts (
     id INTEGER PRIMARY KEY,
@@ -106,5 +113,76 @@ SELECT date(created_at) AS day, kind, count(*) AS requests,
        sum(original_tokens) AS original_tokens,
        sum(saved_tokens) AS saved_tokens,
        round(avg(duration_ms), 1) AS mean_ms
+FROM history GROUP BY day, kind
+"""
+
+_M002 = """
+CREATE TABLE generations (
+    request_id TEXT PRIMARY KEY REFERENCES requests(id) ON DELETE CASCADE,
+    wanted_model TEXT NOT NULL,     -- that was named, or ranks first
+    provider TEXT,                  -- that answered; NULL: none did
+    model TEXT,
+    route TEXT NOT NULL,            -- why these models were asked
+    attempts TEXT NOT NULL,         -- JSON: who was asked in vain, and what they said
+    parameters TEXT NOT NULL,       -- JSON: what was sent besides model and messages
+    partial INTEGER NOT NULL,       -- 1: the answer broke off
+    finish_reason TEXT,             -- in the provider's words: stop, length, tool_calls
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER,
+    tokens_counted_by TEXT,         -- provider, or tokenflow where it reports none
+    ttft_ms REAL,                   -- from the request to the first word of the answer
+    latency_ms REAL,                -- from the request to the end of the answer
+    cost_usd REAL,                  -- NULL: the price is not known
+    compress_decision TEXT,         -- why the prompt was compressed or not; NULL: nobody asked
+    saved_usd REAL,                 -- what the tokens that were left out would have cost
+    saved_ms REAL                   -- estimated: reading them, less compressing them
+);
+
+CREATE INDEX generations_model ON generations(provider, model);
+
+CREATE TABLE messages (
+    request_id TEXT NOT NULL REFERENCES requests(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    role TEXT NOT NULL,
+    text_id INTEGER NOT NULL REFERENCES texts(id),  -- as sent; JSON where it is not plain text
+    PRIMARY KEY (request_id, position)
+) WITHOUT ROWID;
+
+CREATE INDEX messages_text ON messages(text_id);
+
+ALTER TABLE compressions ADD COLUMN model_tokens INTEGER;
+
+ALTER TABLE compressions ADD COLUMN compress_ms REAL;
+
+DROP VIEW daily_metrics;
+
+DROP VIEW history;
+
+CREATE VIEW history AS
+SELECT r.number, r.id, r.created_at, r.kind, r.status, r.error_type, r.duration_ms, r.client,
+       r.model, i.text AS input, o.text AS output,
+       c.original_tokens, c.compressed_tokens,
+       c.original_tokens - c.compressed_tokens AS saved_tokens,
+       k.top_category AS category, k.confidence, k.recommended_model,
+       g.provider, g.wanted_model, g.partial, g.finish_reason, g.prompt_tokens,
+       g.completion_tokens, g.ttft_ms, g.cost_usd, g.saved_usd
+FROM requests r
+LEFT JOIN texts i ON i.id = r.input_text_id
+LEFT JOIN texts o ON o.id = r.output_text_id
+LEFT JOIN compressions c ON c.request_id = r.id
+LEFT JOIN classifications k ON k.request_id = r.id
+LEFT JOIN generations g ON g.request_id = r.id;
+
+CREATE VIEW daily_metrics AS
+SELECT date(created_at) AS day, kind, count(*) AS requests,
+       sum(status = 'error') AS errors,
+       sum(original_tokens) AS original_tokens,
+       sum(saved_tokens) AS saved_tokens,
+       round(avg(duration_ms), 1) AS mean_ms,
+       sum(prompt_tokens) AS prompt_tokens,
+       sum(completion_tokens) AS completion_tokens,
+       round(avg(ttft_ms), 1) AS mean_ttft_ms,
+       sum(cost_usd) AS cost_usd,
+       sum(saved_usd) AS saved_usd
 FROM history GROUP BY day, kind
 """

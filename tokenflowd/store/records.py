@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
 from ulid import ULID
 
-Kind = Literal["compress", "classify"]
+Kind = Literal["compress", "classify", "generate", "select", "chat"]
 
 
 def new_id() -> str:
@@ -31,6 +31,8 @@ class CompressionRecord:
     compressed_tokens: int
     over_budget: bool
     options: Mapping[str, object]
+    model_tokens: int
+    compress_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,37 @@ class ClassificationRecord:
     scores: Mapping[str, float]
     multi_label: bool
     recommended_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """As it was sent. Content that is not plain text is JSON."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRecord:
+    """An answer, or the failure to get one; the schema's comments say what each is."""
+
+    wanted_model: str
+    route: str
+    parameters: Mapping[str, object]
+    attempts: Sequence[Mapping[str, str]] = ()
+    provider: str | None = None
+    model: str | None = None
+    partial: bool = True
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    tokens_counted_by: Literal["provider", "tokenflow"] | None = None
+    ttft_ms: float | None = None
+    latency_ms: float | None = None
+    cost_usd: float | None = None
+    compress_decision: str | None = None
+    saved_usd: float | None = None
+    saved_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +87,10 @@ class RequestRecord:
     duration_ms: float = 0.0
     error_type: str | None = None
     error_detail: str | None = None
-    details: CompressionRecord | ClassificationRecord | None = None
+    compression: CompressionRecord | None = None
+    classification: ClassificationRecord | None = None
+    generation: GenerationRecord | None = None
+    messages: tuple[Message, ...] = ()
     id: str = field(default_factory=new_id)
     created_at: str = field(default_factory=utc_now)
 

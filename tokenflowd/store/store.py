@@ -17,12 +17,19 @@ from sqlite_utils import Database
 from tokenflowd.store.database import open_for_writing
 from tokenflowd.store.history import History
 from tokenflowd.store.lock import DirectoryLock
-from tokenflowd.store.records import ClassificationRecord, CompressionRecord, RequestRecord
+from tokenflowd.store.metrics import Metrics
+from tokenflowd.store.records import (
+    ClassificationRecord,
+    CompressionRecord,
+    GenerationRecord,
+    RequestRecord,
+)
 
 log = logging.getLogger(__name__)
 
 # Records in one commit. A commit waits for the disk (about 4 ms), so under load many share it.
 BATCH = 256
+_JSON = (dict, list, tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ _Task = tuple[RequestRecord | _Delete, "Future[bool]"]
 
 
 class Store:
-    """Owns the data directory of one process. Readers are in `history`."""
+    """Owns the data directory of one process. Readers are in `history` and `metrics`."""
 
     def __init__(self, path: Path) -> None:
         """Raises AlreadyRunning when another process has the directory, StoreDegraded."""
@@ -46,6 +53,7 @@ class Store:
             self.lock.close()
             raise
         self.history = History(path)
+        self.metrics = Metrics(path)
         self.problem: str | None = None
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
@@ -126,19 +134,28 @@ def _insert(db: Database, record: RequestRecord) -> bool:
             "output_text_id": _text_id(db.conn, record.output),
         }
     )
-    match record.details:
-        case CompressionRecord() as compression:
-            db.table("compressions").insert({"request_id": record.id, **_row(compression)})
-        case ClassificationRecord() as classification:
-            db.table("classifications").insert({"request_id": record.id, **_row(classification)})
+    for table, details in (
+        ("compressions", record.compression),
+        ("classifications", record.classification),
+        ("generations", record.generation),
+    ):
+        if details is not None:
+            db.table(table).insert({"request_id": record.id, **_row(details)})
+    db.conn.executemany(
+        "INSERT INTO messages (request_id, position, role, text_id) VALUES (?, ?, ?, ?)",
+        [
+            (record.id, position, message.role, _text_id(db.conn, message.text))
+            for position, message in enumerate(record.messages)
+        ],
+    )
     return True
 
 
-def _row(details: CompressionRecord | ClassificationRecord) -> dict[str, object]:
-    """Its fields as columns; mappings as JSON."""
+def _row(details: CompressionRecord | ClassificationRecord | GenerationRecord) -> dict[str, object]:
+    """Its fields as columns; mappings and lists as JSON."""
     row = {name: getattr(details, name) for name in details.__slots__}
     return {
-        name: msgspec.json.encode(value).decode() if isinstance(value, dict) else value
+        name: msgspec.json.encode(value).decode() if isinstance(value, _JSON) else value
         for name, value in row.items()
     }
 
@@ -156,17 +173,22 @@ def _text_id(connection: sqlite3.Connection, text: str | None) -> int | None:
 
 
 def _delete(connection: sqlite3.Connection, request_id: str) -> bool:
-    row = connection.execute(
-        "DELETE FROM requests WHERE id = ? RETURNING input_text_id, output_text_id", (request_id,)
-    ).fetchone()
-    if row is None:
-        return False
+    used = connection.execute(
+        """
+        SELECT input_text_id FROM requests WHERE id = ?1
+        UNION SELECT output_text_id FROM requests WHERE id = ?1
+        UNION SELECT text_id FROM messages WHERE request_id = ?1
+        """,
+        (request_id,),
+    ).fetchall()
+    deleted = connection.execute("DELETE FROM requests WHERE id = ?", (request_id,)).rowcount
     connection.executemany(
         """
         DELETE FROM texts WHERE id = ?1
         AND NOT EXISTS (SELECT 1 FROM requests WHERE input_text_id = ?1)
         AND NOT EXISTS (SELECT 1 FROM requests WHERE output_text_id = ?1)
+        AND NOT EXISTS (SELECT 1 FROM messages WHERE text_id = ?1)
         """,
-        [(text_id,) for text_id in set(row) if text_id is not None],
+        used,
     )
-    return True
+    return bool(deleted)

@@ -1,0 +1,295 @@
+"""From a chat to an answer: classify, route, compress, ask. What /api/generate,
+/api/models/select and /v1/chat/completions have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import msgspec
+
+from tokenflowd.api.classify import record_of as classification_record
+from tokenflowd.api.compress import record_of as compression_record
+from tokenflowd.api.offload import Offload
+from tokenflowd.api.recording import Draft
+from tokenflowd.classify import Classification
+from tokenflowd.compress import CompressionOptions, count_tokens
+from tokenflowd.compress.chat import (
+    ChatMessage,
+    compress_chat,
+    compressible_tokens,
+    last_user_text,
+)
+from tokenflowd.errors import InvalidField, StoreDegraded
+from tokenflowd.generate import AllFailed, Answer, Attempt, Candidate, Generation, Usage
+from tokenflowd.route import Decision, Measured, Route, decide
+from tokenflowd.services import Services
+from tokenflowd.store import CompressionRecord, GenerationRecord, Message
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What somebody wants answered. `model` may be "auto": then `categories` decide.
+
+    `parameters` are sent as they are; `own_defaults` lets the config's parameters of a model be
+    sent along.
+    """
+
+    messages: Sequence[ChatMessage]
+    model: str
+    categories: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    provider: str = ""
+    compress: float | Literal["auto"] | None = None
+    compress_last_turn: bool = False
+    min_compress_tokens: int = 0
+    own_defaults: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """A chat that is ready to be sent, and what came of it."""
+
+    chat: Chat
+    route: Route
+    messages: Sequence[ChatMessage]
+    classification: Classification | None = None
+    measured: Measured = field(default_factory=Measured)
+    decision: Decision | None = None
+    compression: CompressionRecord | None = None
+    answer: Answer | None = None
+    attempts: tuple[Attempt, ...] = ()  # in vain
+    counted: Usage | None = None  # by us, where the provider reports nothing
+
+    def body(self, candidate: Candidate) -> dict[str, Any]:
+        """What to send to `candidate`."""
+        facts = candidate.provider.facts(candidate.model)
+        defaults = facts.parameters if self.chat.own_defaults else {}
+        return {**defaults, **self.chat.parameters, "messages": self.messages}
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Raises ProviderError when there are none."""
+        if self.route.problem:
+            raise self.route.problem
+        return self.route.candidates
+
+    @property
+    def selected_model(self) -> str:
+        """The model that answers; until one does, that which is to be asked first."""
+        if self.answer:
+            return self.answer.candidate.model
+        return self.route.candidates[0].model if self.route.candidates else self.route.wanted
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.counted or (self.answer.usage if self.answer else None)
+
+    @property
+    def cost_usd(self) -> float | None:
+        if self.answer is None or self.usage is None:
+            return None
+        candidate = self.answer.candidate
+        return candidate.provider.cost_usd(candidate.model, self.usage)
+
+    @property
+    def saved_tokens(self) -> int:
+        if self.compression is None:
+            return 0
+        return self.compression.original_tokens - self.compression.compressed_tokens
+
+    @property
+    def saved_ms(self) -> float | None:
+        """Estimated: what reading the tokens would have taken, less what compressing took."""
+        if self.compression is None:
+            return None
+        spent_s = self.compression.compress_ms / 1000
+        saved_s = self.measured.saved_s(self.saved_tokens, spent_s)
+        return None if saved_s is None else saved_s * 1000
+
+    def record(self) -> GenerationRecord:
+        record = GenerationRecord(
+            wanted_model=self.route.wanted,
+            route=self.route.reason,
+            parameters=dict(self.chat.parameters),
+            attempts=[asdict(attempt) for attempt in self.attempts],
+            compress_decision=self.decision.reason if self.decision else None,
+            saved_usd=self.measured.saved_usd(self.saved_tokens) if self.compression else None,
+            saved_ms=self.saved_ms,
+        )
+        if self.answer is None:
+            return record
+        usage = self.usage or Usage()
+        return replace(
+            record,
+            provider=self.answer.candidate.provider.name,
+            model=self.answer.candidate.model,
+            partial=self.answer.finish_reason is None,
+            finish_reason=self.answer.finish_reason,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            tokens_counted_by="tokenflow" if self.counted else "provider" if self.usage else None,
+            ttft_ms=self.answer.ttft_ms,
+            latency_ms=self.answer.latency_ms,
+            cost_usd=self.cost_usd,
+        )
+
+
+class Answering:
+    def __init__(self, services: Services, offload: Offload, reads: Offload) -> None:
+        self._services = services
+        self._offload = offload
+        self._reads = reads
+
+    async def plan(self, draft: Draft, chat: Chat) -> Plan:
+        """Classifies, routes and compresses; the draft knows what came of it."""
+        prompt = last_user_text(chat.messages)
+        draft.input = prompt
+        draft.messages = tuple(map(_as_sent, chat.messages))
+        classification = await self._classify(draft, chat, prompt) if chat.model == AUTO else None
+        plan = Plan(chat, await self._route(chat, classification), chat.messages, classification)
+        draft.generation = plan.record
+        draft.model = plan.selected_model
+        if chat.compress is not None:
+            await self._compress(draft, plan, chat.compress)
+        return plan
+
+    async def stream(self, draft: Draft, plan: Plan) -> Generation:
+        """An answer that has begun. Raises ProviderError."""
+        with _attempts_noted(plan):
+            generation = await self._services.generator.stream(plan.candidates, plan.body)
+        self._begun(draft, plan, generation.answer)
+        return generation
+
+    async def complete(self, draft: Draft, plan: Plan) -> bytes:
+        """The JSON of a whole answer. Raises ProviderError."""
+        with _attempts_noted(plan):
+            answer, payload = await self._services.generator.complete(plan.candidates, plan.body)
+        self._begun(draft, plan, answer)
+        await self.count(plan)
+        return payload
+
+    async def count(self, plan: Plan) -> None:
+        """Counts the tokens of a complete answer if the provider did not."""
+        answer = plan.answer
+        if answer is None or (answer.usage and answer.usage.prompt_tokens is not None):
+            return
+        sent = "\n".join(message.text for message in map(_as_sent, plan.messages))
+        plan.counted = Usage(
+            await self._offload.run(count_tokens, sent),
+            await self._offload.run(count_tokens, answer.text),
+        )
+
+    def _begun(self, draft: Draft, plan: Plan, answer: Answer) -> None:
+        plan.answer = answer
+        plan.attempts = answer.attempts
+        draft.model = answer.candidate.model
+        draft.output = lambda: answer.text
+
+    async def _classify(self, draft: Draft, chat: Chat, prompt: str) -> Classification:
+        classifier = await self._offload.run(self._services.classifier.get)
+        classification: Classification = await self._offload.run_stoppable(
+            classifier.classify, prompt, chat.categories
+        )
+        recommended = self._services.rankings.recommended_model(
+            classification.top_category, classification.confidence
+        )
+        draft.classification = classification_record(classification, False, recommended)
+        return classification
+
+    async def _route(self, chat: Chat, classification: Classification | None) -> Route:
+        """As the servers of this machine were last seen; when nobody else can answer, as they
+        are now."""
+        refreshing = self._services.discovery.refresh()
+        try:
+            route = self._choose(chat, classification)
+            if route.candidates or refreshing is None:
+                return route
+        except InvalidField:
+            if refreshing is None:
+                raise
+        await refreshing
+        return self._choose(chat, classification)
+
+    def _choose(self, chat: Chat, classification: Classification | None) -> Route:
+        router = self._services.router
+        local = self._services.discovery.local_candidates()
+        if classification is not None:
+            return router.for_category(classification, local)
+        if chat.provider:
+            return router.at_provider(chat.provider, chat.model)
+        return router.for_model(chat.model, local)
+
+    async def _compress(self, draft: Draft, plan: Plan, wanted: float | Literal["auto"]) -> None:
+        chat = plan.chat
+        plan.measured = await self._reads.run(self._measure, plan.route)
+        which: dict[str, Any] = {
+            "include_last": chat.compress_last_turn,
+            "min_tokens": chat.min_compress_tokens,
+        }
+        tokens = await self._offload.run(compressible_tokens, chat.messages, **which)
+        ratio = wanted
+        if ratio == AUTO:
+            settings = self._services.config.route
+            plan.decision = decide(tokens, plan.measured, settings)
+            if not plan.decision.compress:
+                return
+            ratio = settings.auto_ratio
+        else:
+            plan.decision = Decision(
+                tokens > 0, "asked for" if tokens else "nothing is long enough"
+            )
+        if not tokens:
+            return
+        compressor = await self._offload.run(self._services.compressor.get)
+        options = CompressionOptions(ratio=ratio)
+        started = time.monotonic()
+        compressed = await self._offload.run_stoppable(
+            compress_chat, chat.messages, compressor, options, **which
+        )
+        plan.messages = compressed.messages
+        plan.compression = compression_record(
+            compressed.compressions, options, (time.monotonic() - started) * 1000
+        )
+        draft.compression = plan.compression
+        draft.messages = tuple(map(_as_sent, plan.messages))
+
+    def _measure(self, route: Route) -> Measured:
+        """Of the candidate that will be asked first."""
+        metrics = self._services.store.metrics
+        if not route.candidates:
+            return Measured()
+        first = route.candidates[0]
+        price = first.provider.facts(first.model).input_usd
+        try:
+            return Measured(
+                metrics.compressed_tokens_per_s(),
+                metrics.seconds_per_prompt_token(first.provider.name, first.model),
+                price,
+            )
+        except StoreDegraded:  # answers go on without the history
+            return Measured(input_usd=price)
+
+
+@contextlib.contextmanager
+def _attempts_noted(plan: Plan) -> Iterator[None]:
+    try:
+        yield
+    except AllFailed as error:
+        plan.attempts = error.attempts
+        raise
+
+
+def _as_sent(message: ChatMessage) -> Message:
+    content = message.get("content")
+    if isinstance(content, str) and message.keys() <= {"role", "content"}:
+        text = content
+    else:
+        rest = {name: value for name, value in message.items() if name != "role"}
+        text = msgspec.json.encode(rest).decode()
+    return Message(str(message.get("role", "")), text)

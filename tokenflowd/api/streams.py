@@ -1,0 +1,148 @@
+"""Server-sent events as they go out, and the clients that read them: too many, too slow, gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+
+from tokenflowd.errors import Busy, ClientLeft, ClientStalled, Stopping
+
+KEEP_ALIVE_S = 15.0
+# `write()` waits for ever for a client that does not read, once about 2.8 MB are on their way.
+STALLED_S = 15.0
+
+
+class Streams:
+    """All answers under way: how many may be, and an end to them when the daemon stops."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._scopes: set[asyncio.Timeout] = set()
+        self._open = 0
+
+    def __len__(self) -> int:
+        return self._open
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Raises Busy when too many are open."""
+        if self._open >= self._limit:
+            raise Busy(f"{self._open} answers are being streamed; try again shortly")
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+    @contextlib.asynccontextmanager
+    async def stoppable(self) -> AsyncIterator[None]:
+        """Raises Stopping inside the block when the daemon stops. aiohttp itself would cancel
+        handlers only after twice its shutdown timeout."""
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._scopes.add(scope)
+                try:
+                    yield
+                finally:
+                    self._scopes.discard(scope)
+        except TimeoutError:
+            if scope.expired():
+                raise Stopping("the daemon stops; ask again when it is back") from None
+            raise
+
+    async def stop(self, app: web.Application) -> None:
+        now = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            scope.reschedule(now)
+
+
+class EventStream:
+    """One response of events. It begins with the first that is sent: until then a failure can
+    still be an ordinary answer."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self.response = web.StreamResponse(
+            headers={
+                hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
+                hdrs.CACHE_CONTROL: "no-cache",
+                "X-Accel-Buffering": "no",  # nginx would hold events back
+            }
+        )
+        self._lock = asyncio.Lock()
+        self._last_write = time.monotonic()
+
+    @property
+    def has_begun(self) -> bool:
+        return self.response.prepared
+
+    async def __aenter__(self) -> EventStream:
+        self._keeping_alive = asyncio.create_task(self._keep_alive())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._keeping_alive.cancel()
+        if self.has_begun:
+            with contextlib.suppress(ConnectionResetError):
+                await self.response.write_eof()
+
+    async def send(self, events: bytes) -> None:
+        """Raises ClientLeft, and ClientStalled once a client that reads nothing was cut off."""
+        async with self._lock:
+            self._last_write = time.monotonic()
+            try:
+                async with asyncio.timeout(STALLED_S):
+                    if not self.has_begun:
+                        await self.response.prepare(self._request)
+                    await self.response.write(events)
+            except TimeoutError:
+                if self._request.transport:
+                    self._request.transport.abort()
+                raise ClientStalled(f"the client read nothing for {STALLED_S:g} s") from None
+            except ConnectionResetError:
+                raise ClientLeft("the client left") from None
+
+    async def _keep_alive(self) -> None:
+        with contextlib.suppress(ClientLeft, ClientStalled):
+            while True:
+                idle = time.monotonic() - self._last_write
+                if idle >= KEEP_ALIVE_S:
+                    await self.send(b": keep-alive\n\n")
+                else:
+                    await asyncio.sleep(KEEP_ALIVE_S - idle)
+
+
+class TextEvents:
+    """Text in pieces as `text_chunk` events whose data is the text itself."""
+
+    def __init__(self) -> None:
+        self._held_back = ""
+
+    def encode(self, text: str) -> bytes:
+        """A CR at the end waits for what follows: cut in two, CRLF would be two line breaks."""
+        text = self._held_back + text
+        self._held_back = "\r" if text.endswith("\r") else ""
+        return text_event("text_chunk", text.removesuffix("\r"))
+
+    def finish(self) -> bytes:
+        return text_event("text_chunk", self._held_back)
+
+
+def text_event(name: str, text: str) -> bytes:
+    """An event whose data is `text`, a line of its own for each line; nothing for no text."""
+    if not text:
+        return b""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    data = "".join(f"data: {line}\n" for line in lines)
+    return f"event: {name}\n{data}\n".encode("utf-8", "replace")
+
+
+def json_event(name: str, content: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(content))

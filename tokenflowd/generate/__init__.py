@@ -1,0 +1,27 @@
+"""Answers from providers: who they are, how they are asked, and what came of it."""
+
+from tokenflowd.generate.breaker import Breaker
+from tokenflowd.generate.client import OWNER, USER_AGENT, ProviderClient
+from tokenflowd.generate.discovery import Discovery, ServerState
+from tokenflowd.generate.generator import AllFailed, Answer, Attempt, Generation, Generator
+from tokenflowd.generate.providers import Candidate, Provider, Providers
+from tokenflowd.generate.wire import Piece, Usage
+
+__all__ = [
+    "OWNER",
+    "USER_AGENT",
+    "AllFailed",
+    "Answer",
+    "Attempt",
+    "Breaker",
+    "Candidate",
+    "Discovery",
+    "Generation",
+    "Generator",
+    "Piece",
+    "Provider",
+    "ProviderClient",
+    "Providers",
+    "ServerState",
+    "Usage",
+]

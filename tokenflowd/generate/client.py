@@ -1,0 +1,331 @@
+"""Asks one provider once. Every failure leaves here as a ProviderError without secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import msgspec
+from aiohttp import hdrs
+
+from tokenflowd import __version__
+from tokenflowd.config import GenerateConfig
+from tokenflowd.errors import ProviderError, ProviderFault
+from tokenflowd.generate.providers import Candidate, Provider
+from tokenflowd.generate.sse import EventParser
+from tokenflowd.generate.wire import DONE, Piece, error_message, read_piece
+
+USER_AGENT = f"tokenflowd/{__version__}"
+OWNER = "tokenflow"  # whose models /v1/models lists: another TokenFlow is no provider
+# Groq answers 400 for these.
+_MODEL_IS_GONE = (b'"model_decommissioned"', b'"model_not_found"')
+PROBE_TIMEOUT_S = 3.0
+LOCAL_PROBE_TIMEOUT_S = 1.0
+# What may still come after the finish reason: the usage, then [DONE].
+LAST_WORDS_S = 2.0
+# How long to wait for the end of a finished response, so that its connection can be used again.
+DRAIN_S = 0.5
+MAX_ERROR_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_DETAIL_CHARS = 300
+
+_FAULTS: dict[int, ProviderFault] = {
+    401: "authentication",
+    404: "model_not_found",
+    408: "timeout",
+    429: "rate_limited",
+    498: "rate_limited",  # Groq: no capacity for flex processing
+}
+
+
+class ProviderClient:
+    """One for all providers. Its connections belong to the event loop that first uses it."""
+
+    def __init__(self, settings: GenerateConfig) -> None:
+        self._settings = settings
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def stream(self, candidate: Candidate, body: Mapping[str, Any]) -> ProviderStream:
+        """An answer as it is made, begun: its first events are there."""
+        provider = candidate.provider
+        with _boundary(provider):
+            async with asyncio.timeout(self._settings.first_token_timeout_s):
+                response = await self._post(candidate, body)
+                stream = ProviderStream(provider, response, self._settings.chunk_timeout_s)
+                try:
+                    await _expect(response, "text/event-stream")
+                    await stream.begin()
+                except BaseException:
+                    response.close()
+                    raise
+        return stream
+
+    async def complete(self, candidate: Candidate, body: Mapping[str, Any]) -> Piece:
+        """An answer that comes whole."""
+        with _boundary(candidate.provider):
+            async with asyncio.timeout(self._settings.answer_timeout_s):
+                response = await self._post(candidate, body)
+                async with response:
+                    await _expect(response, "application/json")
+                    piece = read_piece(await _read_at_most(response, MAX_ANSWER_BYTES))
+        if piece.finish_reason is None:
+            raise _error(candidate.provider, "bad_answer", "sent an answer without an end")
+        return piece
+
+    async def models(self, provider: Provider) -> tuple[str, ...]:
+        """The ids of the models that it serves. Raises ProviderError."""
+        seconds = LOCAL_PROBE_TIMEOUT_S if provider.is_local else PROBE_TIMEOUT_S
+        with _boundary(provider):
+            async with (
+                asyncio.timeout(seconds),
+                self._session.get(
+                    f"{provider.base_url}/models",
+                    headers=_authorization(provider),
+                    allow_redirects=False,
+                    proxy=_proxy(provider),
+                ) as response,
+            ):
+                await _expect(response, "application/json")
+                listed = await _read_at_most(response, MAX_ANSWER_BYTES)
+        try:
+            models = msgspec.json.decode(listed, type=_Models).data
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise _error(provider, "bad_answer", "did not list its models") from None
+        if any(model.owned_by == OWNER for model in models):
+            raise _error(provider, "bad_answer", "is a TokenFlow daemon itself")
+        return tuple(model.id for model in models)
+
+    async def close(self) -> None:
+        if self._opened:
+            await self._opened.close()
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            # The defaults would end every stream after 300 s, and allow 100 at a time. Our own
+            # timeouts stand around each read: aiohttp's are not kept on a malformed chunk.
+            connect_s = self._settings.connect_timeout_s
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={hdrs.USER_AGENT: USER_AGENT},
+            )
+        return self._opened
+
+    async def _post(self, candidate: Candidate, body: Mapping[str, Any]) -> aiohttp.ClientResponse:
+        provider = candidate.provider
+        return await self._session.post(
+            f"{provider.base_url}/chat/completions",
+            data=msgspec.json.encode({**body, "model": candidate.model}),
+            headers={
+                hdrs.CONTENT_TYPE: "application/json",
+                hdrs.ACCEPT_ENCODING: "identity",  # a compressed stream would come in lumps
+                **_authorization(provider),
+            },
+            allow_redirects=False,  # the key is for this address only
+            proxy=_proxy(provider),
+        )
+
+
+class ProviderStream:
+    """The events of one answer. Ends only after a finish reason; anything else is an error."""
+
+    def __init__(
+        self, provider: Provider, response: aiohttp.ClientResponse, chunk_timeout_s: float
+    ) -> None:
+        self._provider = provider
+        self._response = response
+        self._chunk_timeout_s = chunk_timeout_s
+        self._parser = EventParser()
+        self._first: list[Piece] = []
+        self._has_finish_reason = False
+        self._has_ended = False
+        self._failure: ProviderError | None = None
+
+    async def begin(self) -> None:
+        """Waits for the first events; its caller holds the clock."""
+        while not self._first:
+            self._first = await self._receive()
+
+    async def read(self) -> list[Piece]:
+        """The events that came together, at least one; none when the answer is complete."""
+        if self._first:
+            first, self._first = self._first, []
+            return first
+        with _boundary(self._provider):
+            seconds = LAST_WORDS_S if self._has_finish_reason else self._chunk_timeout_s
+            try:
+                while not (self._has_ended and self._has_finish_reason):
+                    async with asyncio.timeout(seconds):
+                        pieces = await self._receive()
+                    if pieces:
+                        return pieces
+            except (TimeoutError, aiohttp.ClientError, OSError, ProviderError):
+                if not self._has_finish_reason:
+                    raise
+        return []
+
+    async def close(self) -> None:
+        """Tells the provider to stop, if it has not: a closed connection is the only way."""
+        if self._has_ended:
+            with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+                async with asyncio.timeout(DRAIN_S):
+                    await self._response.content.readany()
+        self._response.close()
+
+    async def _receive(self) -> list[Piece]:
+        """May be nothing. What came before a failure is given out before it is raised."""
+        if self._failure:
+            raise self._failure
+        pieces: list[Piece] = []
+        try:
+            received = await self._response.content.readany()
+            for event in self._parser.feed(received) if received else self._parser.finish():
+                if event.strip() == DONE:
+                    self._has_ended = True
+                    break
+                pieces.append(read_piece(event))
+                self._has_finish_reason |= pieces[-1].finish_reason is not None
+            self._has_ended |= not received
+            if self._has_ended and not self._has_finish_reason:
+                raise ProviderError("bad_answer", "ended the answer before its end")
+        except ProviderError as error:
+            if not pieces:
+                raise
+            self._failure = error
+        return pieces
+
+
+class _Model(msgspec.Struct):
+    id: str
+    owned_by: str | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+async def _expect(response: aiohttp.ClientResponse, content_type: str) -> None:
+    """Raises what the provider says instead."""
+    if response.status == 200 and response.content_type == content_type:
+        return
+    body = await _read_at_most(response, MAX_ERROR_BYTES, cut=True)
+    said = _message_in(body)
+    if response.status == 200:
+        raise ProviderError(
+            "bad_answer", f"sent {response.content_type} instead of {content_type}: {said}"
+        )
+    status = response.status
+    fault: ProviderFault = _FAULTS.get(status) or (
+        "refused" if 400 <= status < 500 else "bad_answer" if status < 400 else "server_error"
+    )
+    if any(code in body for code in _MODEL_IS_GONE):
+        fault = "model_not_found"
+    raise ProviderError(
+        fault,
+        f"answered {status} {said}".rstrip(),
+        status=status if fault == "refused" else None,
+        retry_after_s=_retry_after(response.headers.get(hdrs.RETRY_AFTER)),
+    )
+
+
+async def _read_at_most(
+    response: aiohttp.ClientResponse, limit: int, *, cut: bool = False
+) -> bytes:
+    received = bytearray()
+    async for chunk in response.content.iter_any():
+        received += chunk
+        if len(received) > limit:
+            if cut:
+                break
+            raise ProviderError("bad_answer", "the answer is too long")
+    return bytes(received)
+
+
+def _message_in(body: bytes) -> str:
+    try:
+        return error_message(msgspec.json.decode(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        text = body.decode(errors="replace").strip()
+        return "" if text.startswith("<") else text  # a proxy's page says nothing
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from either of the header's forms (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+@contextlib.contextmanager
+def _boundary(provider: Provider) -> Iterator[None]:
+    """The one place where a failure to talk to a provider becomes a ProviderError.
+
+    Causes are cut off (`from None`): the reprs of aiohttp's errors hold the request's headers.
+    """
+    try:
+        yield
+    except ProviderError as error:
+        raise _error(
+            provider, error.fault, error.detail, status=error.status, after=error.retry_after_s
+        ) from None
+    except TimeoutError:
+        raise _error(provider, "timeout", "did not answer in time") from None
+    except aiohttp.ClientConnectorError as error:
+        reason = "its certificate is not trusted" if _is_about_tls(error) else error.strerror
+        raise _error(provider, "unreachable", f"cannot be reached: {reason}") from None
+    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError):
+        raise _error(provider, "bad_answer", "broke the rules of HTTP") from None
+    except (aiohttp.ClientError, OSError):
+        raise _error(provider, "unreachable", "closed the connection") from None
+
+
+def _error(
+    provider: Provider,
+    fault: ProviderFault,
+    said: str,
+    *,
+    status: int | None = None,
+    after: float | None = None,
+) -> ProviderError:
+    """A sentence that begins with who it is about, ends with what to do, and holds no key."""
+    if provider.key:
+        said = said.replace(provider.key, "***")
+    said = " ".join(said.split())
+    if len(said) > MAX_DETAIL_CHARS:
+        said = f"{said[:MAX_DETAIL_CHARS]}…"
+    if fault == "authentication" and provider.settings.key_variable:
+        said += f"; check {provider.settings.key_variable}"
+    return ProviderError(fault, f"{provider.name} {said}", status=status, retry_after_s=after)
+
+
+def _is_about_tls(error: Exception) -> bool:
+    return isinstance(error, ssl.SSLError | aiohttp.ClientSSLError)
+
+
+def _authorization(provider: Provider) -> dict[str, str]:
+    return {hdrs.AUTHORIZATION: f"Bearer {provider.key}"} if provider.key else {}
+
+
+def _proxy(provider: Provider) -> str | None:
+    """As the environment names it, but never between us and this machine."""
+    address = urlsplit(provider.base_url)
+    if provider.is_local or proxy_bypass(address.hostname or ""):
+        return None
+    return getproxies().get(address.scheme)

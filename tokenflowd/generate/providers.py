@@ -1,0 +1,99 @@
+"""Who can answer: Groq, OpenRouter and any OpenAI-compatible server, as the config names them."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from tokenflowd.config import ProviderConfig, ServedModel
+from tokenflowd.generate.wire import Usage
+
+TOKENS_PER_PRICE = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Provider:
+    """One server. Two are the same only if they are the same object."""
+
+    name: str
+    settings: ProviderConfig
+    key: str = field(repr=False)
+    offline: bool = False
+
+    @property
+    def base_url(self) -> str:
+        return self.settings.base_url.rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why it cannot be asked, as settings and environment stand; None if it can."""
+        if self.offline and not self.is_local:
+            return "the daemon is offline"
+        if self.settings.key_variable and not self.key:
+            return f"{self.settings.key_variable} is not set"
+        return None
+
+    def served_as(self, model: str) -> str:
+        """The id under which `model` is served today."""
+        return self.settings.retired.get(model, model)
+
+    def knows(self, model: str) -> bool:
+        """Whether the settings say that it serves `model`, or what came in its place."""
+        return model in self.settings.models or model in self.settings.retired
+
+    def facts(self, model: str) -> ServedModel:
+        return self.settings.models.get(model, ServedModel())
+
+    def cost_usd(self, model: str, usage: Usage) -> float | None:
+        """What an answer cost: as reported, else by the price table, 0 on this machine."""
+        if usage.cost is not None:
+            return usage.cost
+        facts = self.facts(model)
+        if facts.input_usd is None or facts.output_usd is None:
+            return 0.0 if self.is_local else None
+        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        return (tokens_in * facts.input_usd + tokens_out * facts.output_usd) / TOKENS_PER_PRICE
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model at a provider: one way to get an answer."""
+
+    provider: Provider
+    model: str
+
+
+class Providers(Mapping[str, Provider]):
+    """All that the config names, in its order."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, ProviderConfig],
+        environment: Mapping[str, str],
+        *,
+        offline: bool = False,
+    ) -> None:
+        self._by_name = {
+            name: Provider(name, provider, environment.get(provider.key_variable, ""), offline)
+            for name, provider in settings.items()
+        }
+
+    def __getitem__(self, name: str) -> Provider:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)

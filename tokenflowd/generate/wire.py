@@ -1,0 +1,111 @@
+"""OpenAI's chat completions as they come over the wire: what TokenFlow needs of them.
+
+Source: platform.openai.com/docs/api-reference/chat; `x_groq` is Groq's, `usage.cost` OpenRouter's.
+Everything else in an event stays in its bytes, which are passed on as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tokenflowd.errors import ProviderError
+
+DONE = b"[DONE]"
+
+
+class Usage(Struct, frozen=True):
+    """Tokens as the provider counted them; `cost` in USD where it reports one."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+
+
+class Function(Struct, frozen=True):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(Struct, frozen=True):
+    """A call, or in a stream the next part of one: `index` says of which."""
+
+    index: int = 0
+    function: Function = Function()
+
+
+class _Message(Struct, frozen=True):
+    content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class _Choice(Struct, frozen=True):
+    index: int = 0
+    delta: _Message | None = None
+    message: _Message | None = None
+    finish_reason: str | None = None
+
+
+class _XGroq(Struct, frozen=True):
+    usage: Usage | None = None
+    error: Any = None
+
+
+class _Answer(Struct, frozen=True):
+    choices: list[_Choice] | None = None
+    usage: Usage | None = None
+    x_groq: _XGroq | None = None
+    error: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One event of a streamed answer, or a whole answer. `payload` is its JSON as it came.
+
+    `text` and `tool_calls` are those of the first choice.
+    """
+
+    payload: bytes
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    has_choices: bool = True
+
+
+def read_piece(payload: bytes) -> Piece:
+    """Raises ProviderError: bad_answer, or what an error in the answer says."""
+    try:
+        answer = _decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise ProviderError("bad_answer", "sent something that is no chat completion") from None
+    problem = answer.error or (answer.x_groq and answer.x_groq.error)
+    if problem:
+        raise ProviderError("server_error", f"broke off: {error_message(problem)}")
+    usage = answer.usage or (answer.x_groq.usage if answer.x_groq else None)
+    for choice in answer.choices or ():
+        if choice.index == 0:
+            message = choice.delta or choice.message or _Message()
+            return Piece(
+                payload,
+                message.content or "",
+                tuple(message.tool_calls or ()),
+                choice.finish_reason,
+                usage,
+            )
+    return Piece(payload, usage=usage, has_choices=bool(answer.choices))
+
+
+def error_message(problem: Any) -> str:
+    """What a provider's error object says, whichever of the usual shapes it has."""
+    if isinstance(problem, dict):
+        for name in ("message", "error", "detail"):
+            if problem.get(name):
+                return error_message(problem[name])
+    return problem if isinstance(problem, str) else msgspec.json.encode(problem).decode()
