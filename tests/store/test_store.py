@@ -7,53 +7,16 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlite_utils import Database
 
+from tests.store.rows import classification, compression, generation, write
 from tokenflowd.errors import AlreadyRunning, NotFound, StoreDegraded
-from tokenflowd.store import (
-    ClassificationRecord,
-    CompressionRecord,
-    Filter,
-    RequestRecord,
-    Store,
-)
+from tokenflowd.store import Filter, RequestRecord, Store
 from tokenflowd.store.lock import DirectoryLock, owner_of
 from tokenflowd.store.migrations import migrations
-
-
-def compression(source: str = "some long text", **more: Any) -> RequestRecord:
-    compression = CompressionRecord("o200k_base", "budget", 2, 3, 2, False, {"ratio": 0.5}, 3, 1.5)
-    return RequestRecord(
-        "compress",
-        "test",
-        input=source,
-        output="long text",
-        model="m",
-        compression=compression,
-        **more,
-    )
-
-
-def classification(prompt: str = "what is 2 + 2?", category: str = "reasoning") -> RequestRecord:
-    found = ClassificationRecord(category, 0.9, {category: 0.9, "other": 0.1}, False, "big-model")
-    return RequestRecord("classify", "test", input=prompt, model="m", classification=found)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "home" / "tokenflow.db")
-    yield opened
-    opened.close()
-
-
-def write(store: Store, *records: RequestRecord) -> None:
-    futures = [store.write(record) for record in records]
-    assert all(future.result(5) for future in futures)
 
 
 def test_a_record_comes_back_whole(store: Store) -> None:
@@ -72,6 +35,31 @@ def test_a_classification_comes_back_with_its_scores(store: Store) -> None:
     write(store, record)
     row = store.history.get(record.id)
     assert (row["category"], row["scores"]) == ("reasoning", {"reasoning": 0.9, "other": 0.1})
+
+
+def test_an_answer_comes_back_with_what_was_sent(store: Store) -> None:
+    record = generation()
+    write(store, record)
+    row = store.history.get(record.id)
+    assert row["messages"] == [
+        {"role": "system", "text": "Be brief."},
+        {"role": "user", "text": "why?"},
+    ]
+    assert row["attempts"][0]["error"] == "timeout"
+    assert row["parameters"] == {"max_tokens": 5}
+    assert (row["provider"], row["model"], row["partial"]) == ("b", "small", False)
+    assert (row["prompt_tokens"], row["ttft_ms"], row["cost_usd"]) == (100, 250.0, 0.001)
+
+
+def test_deleting_an_answer_takes_its_messages_and_leaves_shared_texts(store: Store) -> None:
+    first, second = generation("one?"), generation("two?")
+    write(store, first, second)
+    assert store.delete(first.id).result(5)
+    with sqlite3.connect(store.path) as reader:
+        texts = {text for (text,) in reader.execute("SELECT text FROM texts")}
+        messages = reader.execute("SELECT count(*) FROM messages").fetchone()
+    assert texts == {"Be brief.", "two?", "because"}
+    assert messages == (2,)
 
 
 def test_a_failed_request_is_a_row_too(store: Store) -> None:
@@ -276,7 +264,32 @@ def test_migrations_run_once(tmp_path: Path) -> None:
     path = tmp_path / "tokenflow.db"
     Store(path).close()
     Store(path).close()
-    assert [m.name for m in migrations.applied(Database(path))] == ["m001_requests"]
+    applied = [m.name for m in migrations.applied(Database(path))]
+    assert applied == ["m001_requests", "m002_generations"]
+
+
+def test_a_history_of_the_first_schema_is_carried_on(tmp_path: Path) -> None:
+    path = tmp_path / "tokenflow.db"
+    old = Database(path)
+    migrations.apply(old, stop_before="m002_generations")
+    old.conn.executescript(
+        """
+        INSERT INTO texts (id, sha256, text) VALUES (1, 'a', 'old words'), (2, 'b', 'words');
+        INSERT INTO requests VALUES (1, '01OLD', '2026-11-01T00:00:00.000Z', 'compress', 'ok',
+            NULL, NULL, 12.5, 'curl', 'tokenflow-compressor', 1, 2);
+        INSERT INTO compressions VALUES ('01OLD', 'o200k_base', 'budget', 1, 2, 1, 0, '{}');
+        """
+    )
+    old.conn.close()
+    store = Store(path)
+    write(store, compression("new words"), generation())
+    assert [row["kind"] for row in store.history.export()] == ["compress", "compress", "generate"]
+    assert [row["id"] for row in store.history.page(Filter(query="old"))] == ["01OLD"]
+    assert store.history.get("01OLD")["compressed_tokens"] == 1
+    store.close()
+    backup = Database(path.with_name("tokenflow.db.before-m002_generations"))
+    assert "generations" not in backup.table_names()
+    assert backup.table("requests").count == 1
 
 
 def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import click
 
 from tokenflowd import __version__
+from tokenflowd.cli.ask import ask
 from tokenflowd.cli.classify import classify
 from tokenflowd.cli.compress import compress
 from tokenflowd.cli.config import config
 from tokenflowd.cli.doctor import doctor
 from tokenflowd.cli.history import history
+from tokenflowd.cli.providers import providers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,12 +26,12 @@ from tokenflowd.cli.history import history
 )
 @click.pass_context
 def main(context: click.Context, data_dir: str | None) -> None:
-    """Compress and classify prompts on this machine, and find them again.
+    """Compress and classify prompts, have them answered, and find them again.
 
     Uses the running daemon (tokenflowd); without one, starts what it needs by itself.
     """
     context.obj = data_dir
 
 
-for command in (compress, classify, history, config, doctor):
+for command in (ask, compress, classify, history, providers, config, doctor):
     main.add_command(command)

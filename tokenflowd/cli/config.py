@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 
@@ -39,33 +41,37 @@ def init(data_dir: str | None) -> None:
 @click.pass_obj
 def show(data_dir: str | None) -> None:
     """Print the settings in force, as TOML; those that were changed are marked."""
-    import json
-
     import msgspec
 
     from tokenflowd.cli.session import configuration, errors_for_people
-    from tokenflowd.config import Settings
+    from tokenflowd.config import Settings, default_settings
 
     with errors_for_people():
         config = configuration(data_dir)
-    defaults = Settings()
+    defaults = msgspec.to_builtins(default_settings())
     click.echo(f"# {config.file}{'' if config.file.exists() else ' (not there)'}")
     for section in Settings.__struct_fields__:
-        click.echo(f"\n[{section}]")
         values = msgspec.to_builtins(getattr(config, section))
-        default = msgspec.to_builtins(getattr(defaults, section))
-        for name, value in values.items():
-            if isinstance(value, dict):
-                _show_table(f"{section}.{name}", value)
-                continue
-            changed = "" if value == default[name] else "  # changed"
-            click.echo(f"{name} = {json.dumps(value, ensure_ascii=False)}{changed}")
+        _show_table((section,), values, defaults[section])
 
 
-def _show_table(name: str, values: dict[str, object]) -> None:
-    import json
+def _show_table(path: tuple[str, ...], values: dict[str, Any], defaults: dict[str, Any]) -> None:
+    import tomli_w
 
-    if values:
-        click.echo(f"\n[{name}]  # changed")
-    for key, value in values.items():
-        click.echo(f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}")
+    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
+    if len(tables) < len(values):
+        header = tomli_w.dumps(_nested(path))
+        click.echo(f"\n{header.splitlines()[-1]}")
+    for name, value in values.items():
+        if name not in tables and value is not None:
+            changed = "" if defaults.get(name) == value else "  # changed"
+            click.echo(tomli_w.dumps({name: value}).rstrip() + changed)
+    for name, value in tables.items():
+        below = defaults.get(name)
+        _show_table((*path, name), value, below if isinstance(below, dict) else {})
+
+
+def _nested(path: tuple[str, ...]) -> dict[str, Any]:
+    """Tables in tables, the innermost empty."""
+    first, *rest = path
+    return {first: _nested(tuple(rest)) if rest else {}}

@@ -29,7 +29,10 @@ STARTED = time.monotonic()
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="[default: info]",
 )
-def main(host: str | None, port: int | None, data_dir: str | None, log_level: str | None) -> None:
+@click.option("--offline", is_flag=True, help="Never connect to another machine.")
+def main(
+    host: str | None, port: int | None, data_dir: str | None, log_level: str | None, offline: bool
+) -> None:
     """Answer on http://localhost:8000 until interrupted."""
     import asyncio
     import logging
@@ -38,9 +41,10 @@ def main(host: str | None, port: int | None, data_dir: str | None, log_level: st
 
     from tokenflowd.cli.session import configuration, errors_for_people
     from tokenflowd.engine.memory import share_one_heap
+    from tokenflowd.offline import refuse_other_machines
 
     share_one_heap()
-    given = {"host": host, "port": port, "log_level": log_level}
+    given = {"host": host, "port": port, "log_level": log_level, "offline": offline or None}
     flags = {name: value for name, value in given.items() if value is not None}
     with errors_for_people():
         config = configuration(data_dir, server=flags)
@@ -48,7 +52,11 @@ def main(host: str | None, port: int | None, data_dir: str | None, log_level: st
             level=config.server.log_level.upper(),
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if config.server.offline:
+            refuse_other_machines()
+        # Offline, no connection may be made past Python's sockets, as uvloop makes them.
+        new_loop = asyncio.new_event_loop if config.server.offline else uvloop.new_event_loop
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(_serve(config))
 
 

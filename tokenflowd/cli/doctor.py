@@ -48,8 +48,9 @@ def _findings(config: Config) -> Iterator[tuple[bool, str, str]]:
         if owner
         else ("not running; `tokenflowd` starts it"),
     )
-    for name in ("GROQ_API_KEY", "OPENROUTER_API_KEY"):
-        yield True, "key", f"{name} is {'set' if config.environment.get(name) else 'not set'}"
+    for provider in config.providers.values():
+        if name := provider.key_variable:
+            yield True, "key", f"{name} is {'set' if config.environment.get(name) else 'not set'}"
 
 
 def _models(config: Config, catalog: Catalog) -> Iterator[tuple[bool, str, str]]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+KINDS = ("compress", "classify", "generate", "select", "chat")
+
 
 @click.group(invoke_without_command=True)
 @click.pass_context
@@ -19,7 +21,7 @@ def history(context: click.Context) -> None:
 
 @history.command("list")
 @click.argument("query", default="")
-@click.option("-k", "--kind", type=click.Choice(["compress", "classify"]), default=None)
+@click.option("-k", "--kind", type=click.Choice(KINDS), default=None)
 @click.option("-m", "--model", default="", help="Only those that this model did.")
 @click.option("-c", "--category", default="", help="Only those of this category.")
 @click.option("--since", default="", help="ISO 8601 date or time in UTC.")
@@ -107,9 +109,11 @@ def _line(row: dict[str, Any]) -> str:
         outcome = row["error_type"]
     elif row["kind"] == "compress":
         outcome = f"{row['original_tokens']} → {row['compressed_tokens']}"
-    else:
+    elif row["kind"] == "classify":
         outcome = f"{row['category']} {row['confidence']:.2f}"
+    else:
+        outcome = row["model"].rpartition("/")[2]
     when = row["created_at"][:19].replace("T", " ")
-    line = f"{row['id']}  {when}  {row['kind']:<8}  {outcome:<20}  "
+    line = f"{row['id']}  {when}  {row['kind']:<8}  {outcome[:20]:<20}  "
     preview = " ".join(row.get("preview", "").split())
     return line + preview[: max(20, shutil.get_terminal_size().columns - len(line))]

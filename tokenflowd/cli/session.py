@@ -52,7 +52,11 @@ class DaemonClient:
         return self._json(f"{path}?{urllib.parse.urlencode(wanted)}" if wanted else path)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._json(path, data=json.dumps(body, ensure_ascii=False).encode())
+        return self._json(path, data=self.encode(body))
+
+    @staticmethod
+    def encode(body: dict[str, Any]) -> bytes:
+        return json.dumps(body, ensure_ascii=False).encode()
 
     def delete(self, path: str) -> None:
         with self.open(path, method="DELETE"):
@@ -90,6 +94,20 @@ class DaemonClient:
             return json.load(response)
 
 
+def events(response: IO[bytes]) -> Iterator[tuple[str, str]]:
+    """The name and data of each server-sent event, as they come."""
+    name, data = "", []
+    for line in response:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            data.append(value)
+        elif data:
+            yield name, "\n".join(data)
+            name, data = "", []
+
+
 @contextlib.contextmanager
 def daemon(config: Config) -> Iterator[DaemonClient]:
     """The daemon that has the data directory; without one, one of our own for as long as this
@@ -118,9 +136,12 @@ def daemon(config: Config) -> Iterator[DaemonClient]:
 
 @contextlib.contextmanager
 def _own_daemon(config: Config) -> Iterator[str]:
+    from tokenflowd.offline import refuse_other_machines
     from tokenflowd.server import serve
     from tokenflowd.services import Services
 
+    if config.server.offline:
+        refuse_other_machines()
     services = Services(config)
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -288,8 +289,7 @@ def _boundary(provider: Provider) -> Iterator[None]:
     except TimeoutError:
         raise _error(provider, "timeout", "did not answer in time") from None
     except aiohttp.ClientConnectorError as error:
-        reason = "its certificate is not trusted" if _is_about_tls(error) else error.strerror
-        raise _error(provider, "unreachable", f"cannot be reached: {reason}") from None
+        raise _error(provider, "unreachable", f"cannot be reached: {_reason(error)}") from None
     except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError):
         raise _error(provider, "bad_answer", "broke the rules of HTTP") from None
     except (aiohttp.ClientError, OSError):
@@ -315,8 +315,14 @@ def _error(
     return ProviderError(fault, f"{provider.name} {said}", status=status, retry_after_s=after)
 
 
-def _is_about_tls(error: Exception) -> bool:
-    return isinstance(error, ssl.SSLError | aiohttp.ClientSSLError)
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
+        return "its certificate is not trusted"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name is not known"
+    # asyncio puts its own sentence, with the address again, in place of the system's.
+    number = error.os_error.errno
+    return os.strerror(number) if number else str(error.os_error)
 
 
 def _authorization(provider: Provider) -> dict[str, str]:

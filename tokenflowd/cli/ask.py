@@ -1,0 +1,133 @@
+"""tokenflow ask."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+
+class Compress(click.ParamType):
+    """A share of the tokens to keep, or auto."""
+
+    name = "ratio|auto"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str:
+        if value == "auto":
+            return "auto"
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@click.option("-m", "--model", help="A model's id, or PROVIDER/MODEL.")
+@click.option("--auto", is_flag=True, help="Let the prompt's category decide. [default]")
+@click.option("-c", "--category", multiple=True, help="With --auto: a category; repeat it.")
+@click.option("--compress", type=Compress(), help="Keep this share of the prompt's tokens.")
+@click.option("-s", "--system", default="", help="What the model should know first.")
+@click.option("-t", "--temperature", type=float, default=0.7, show_default=True)
+@click.option("-n", "--max-tokens", type=int, default=2000, show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="The answer only.")
+@click.pass_obj
+def ask(
+    data_dir: str | None,
+    prompt: str | None,
+    model: str | None,
+    auto: bool,
+    category: tuple[str, ...],
+    compress: float | str | None,
+    system: str,
+    temperature: float,
+    max_tokens: int,
+    quiet: bool,
+) -> None:
+    """Stream a model's answer to PROMPT; what comes in by a pipe goes before it."""
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people, events
+
+    if model and auto:
+        raise click.UsageError("--model names a model, --auto lets the prompt decide: not both")
+    body: dict[str, Any] = {
+        "prompt": _whole_prompt(prompt),
+        "system": system,
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "compress": compress,
+    }
+    if category:
+        body["possible_categories"] = list(category)
+    if model:
+        body["model"] = model
+    path = "/api/generate" if model else "/api/models/select"
+    notes = sys.stderr.isatty() and not quiet
+    with (
+        errors_for_people(),
+        daemon(configuration(data_dir)) as client,
+        client.open(path, data=client.encode(body)) as response,
+    ):
+        for name, data in events(response):
+            _show(name, data, notes=notes)
+
+
+def _whole_prompt(prompt: str | None) -> str:
+    from tokenflowd.cli.compress import read_text
+
+    piped = "" if sys.stdin.isatty() else read_text(sys.stdin.buffer).strip()
+    parts = [part for part in (piped, prompt) if part]
+    if not parts:
+        raise click.UsageError("there is no PROMPT, and nothing comes in by a pipe")
+    return "\n\n".join(parts)
+
+
+def _show(name: str, data: str, *, notes: bool) -> None:
+    import json
+
+    if name == "text_chunk":
+        sys.stdout.write(data)
+        sys.stdout.flush()
+    elif name == "error":
+        sys.stdout.flush()
+        raise click.ClickException(json.loads(data)["detail"])
+    elif name == "metadata" and notes:
+        click.secho(_about(json.loads(data)), err=True, dim=True)
+    elif name == "usage":
+        if sys.stdout.isatty():
+            click.echo()
+        if notes:
+            click.secho(_summary(json.loads(data)), err=True, dim=True)
+
+
+def _about(metadata: dict[str, Any]) -> str:
+    provider = metadata.get("provider")
+    parts = [metadata["selected_model"] + (f" at {provider}" if provider else "")]
+    if "wanted_model" in metadata:
+        parts.append(f"instead of {metadata['wanted_model']}")
+    parts.append(metadata["route"])
+    parts += [
+        f"{attempt['provider']}/{attempt['model']}: {attempt['error']}"
+        for attempt in metadata.get("attempts", [])
+    ]
+    if compression := metadata.get("compression"):
+        parts.append(
+            f"{compression['original_tokens']} → {compression['compressed_tokens']} tokens"
+            if compression["compressed"]
+            else f"not compressed: {compression['reason']}"
+        )
+    return " · ".join(parts)
+
+
+def _summary(usage: dict[str, Any]) -> str:
+    parts = [f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens"]
+    if usage["ttft_ms"] is not None:
+        parts.append(f"first after {usage['ttft_ms'] / 1000:.2f} s")
+    parts.append(f"{usage['latency_ms'] / 1000:.2f} s")
+    if usage["cost_usd"]:
+        parts.append(f"${usage['cost_usd']:.6f}")
+    if usage["finish_reason"] == "length":
+        parts.append("cut off: more with --max-tokens")
+    return " · ".join(parts)
