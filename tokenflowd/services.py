@@ -87,6 +87,7 @@ class Services:
                     log.error("%s", error.detail)
 
     async def close(self) -> None:
+        self.discovery.close()
         await self.generator.client.close()
         for model in self._loaded:
             model.close()

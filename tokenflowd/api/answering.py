@@ -233,18 +233,16 @@ class Answering:
             "min_tokens": chat.min_compress_tokens,
         }
         tokens = await self._offload.run(compressible_tokens, chat.messages, **which)
-        ratio = wanted
-        if ratio == AUTO:
-            settings = self._services.config.route
-            plan.decision = decide(tokens, plan.measured, settings)
-            if not plan.decision.compress:
-                return
+        settings = self._services.config.route
+        if isinstance(wanted, str):
             ratio = settings.auto_ratio
+            plan.decision = decide(tokens, plan.measured, settings)
         else:
+            ratio = wanted
             plan.decision = Decision(
-                tokens > 0, "asked for" if tokens else "nothing is long enough"
+                tokens > 0, "asked for" if tokens else "no text is long enough"
             )
-        if not tokens:
+        if not plan.decision.compress:
             return
         compressor = await self._offload.run(self._services.compressor.get)
         options = CompressionOptions(ratio=ratio)

@@ -43,6 +43,7 @@ class GenerateResource:
                         self._streams.stoppable(),
                     ):
                         wanted = await read_json(request, schema, self._settings)
+                        stream.keep_alive()
                         await self._stream(draft, stream, wanted)
                 except TokenFlowError as error:
                     if not stream.has_begun:
@@ -73,7 +74,7 @@ class GenerateResource:
             usage = json_event("usage", _usage(plan, draft.id if is_saved else None))
             await stream.send(usage + text_event("end_stream", "Stream finished"))
         finally:
-            await generation.close()
+            generation.close()
 
 
 def _chat(wanted: SelectRequest) -> Chat:

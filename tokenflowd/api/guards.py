@@ -43,16 +43,13 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except TokenFlowError as error:
         response = _failure(request, error)
     except web.HTTPException as error:
-        detail = f"{request.method} {request.path}: {error.reason}"
-        response = json_response(Error(error.reason.lower(), detail), status=error.status)
+        response = _failure(request, _as_ours(request, error))
         if hdrs.ALLOW in error.headers:
             response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        response = json_response(
-            Error("internal error", "this is a fault of TokenFlow; its log has the details"),
-            status=500,
-        )
+        fault = TokenFlowError("this is a fault of TokenFlow; its log has the details")
+        response = _failure(request, fault)
     _log(request, response.status, time.monotonic() - started)
     return response
 
@@ -61,6 +58,13 @@ def openai_error(error: TokenFlowError) -> OpenAIError:
     """OpenAI's shape, for /v1."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     return OpenAIError(OpenAIErrorDetail(error.detail, kind, error.error.replace(" ", "_")))
+
+
+def _as_ours(request: web.Request, error: web.HTTPException) -> TokenFlowError:
+    """What aiohttp itself refuses: unknown paths and methods."""
+    ours = TokenFlowError(f"{request.method} {request.path}: {error.reason}")
+    ours.status, ours.error = error.status, error.reason.lower()
+    return ours
 
 
 def _failure(request: web.Request, error: TokenFlowError) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 import msgspec
@@ -86,6 +87,7 @@ class OpenAIResource:
         self, draft: Draft, stream: EventStream, plan: Plan, wanted: ChatCompletionRequest
     ) -> None:
         """The provider's events, byte for byte."""
+        stream.keep_alive()
         generation = await self._answering.stream(draft, plan)
         wants_usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
         try:
@@ -98,7 +100,7 @@ class OpenAIResource:
             await self._recorder.commit(draft)
             await stream.send(_event(b"[DONE]"))
         finally:
-            await generation.close()
+            generation.close()
 
 
 def _chat(fields: dict[str, Any], wanted: ChatCompletionRequest) -> Chat:
@@ -140,5 +142,5 @@ def _headers(request_id: str | None, plan: Plan) -> dict[str, str]:
     if plan.decision:
         headers["X-TokenFlow-Compression"] = plan.decision.reason
         headers["X-TokenFlow-Saved-Tokens"] = str(plan.saved_tokens)
-    # A category may be in any script; a header may not.
-    return {name: value.encode("ascii", "replace").decode() for name, value in headers.items()}
+    # A category may hold anything; a header may not.
+    return {name: re.sub(r"[^\x20-\x7e]", "?", value) for name, value in headers.items()}

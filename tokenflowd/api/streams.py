@@ -78,20 +78,25 @@ class EventStream:
         )
         self._lock = asyncio.Lock()
         self._last_write = time.monotonic()
+        self._keeping_alive: asyncio.Task[None] | None = None
 
     @property
     def has_begun(self) -> bool:
         return self.response.prepared
 
     async def __aenter__(self) -> EventStream:
-        self._keeping_alive = asyncio.create_task(self._keep_alive())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._keeping_alive.cancel()
+        if self._keeping_alive:
+            self._keeping_alive.cancel()
         if self.has_begun:
             with contextlib.suppress(ConnectionResetError):
                 await self.response.write_eof()
+
+    def keep_alive(self) -> None:
+        """From now on a comment is sent whenever nothing else was for a while."""
+        self._keeping_alive = asyncio.create_task(self._fill_silence())
 
     async def send(self, events: bytes) -> None:
         """Raises ClientLeft, and ClientStalled once a client that reads nothing was cut off."""
@@ -109,7 +114,7 @@ class EventStream:
             except ConnectionResetError:
                 raise ClientLeft("the client left") from None
 
-    async def _keep_alive(self) -> None:
+    async def _fill_silence(self) -> None:
         with contextlib.suppress(ClientLeft, ClientStalled):
             while True:
                 idle = time.monotonic() - self._last_write

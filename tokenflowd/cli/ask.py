@@ -8,20 +8,15 @@ from typing import Any
 import click
 
 
-class Compress(click.ParamType):
-    """A share of the tokens to keep, or auto."""
-
-    name = "ratio|auto"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | str:
-        if value == "auto":
-            return "auto"
-        try:
-            return float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+def _ratio(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> float | str | None:
+    if value is None or value == "auto":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor auto") from None
 
 
 @click.command()
@@ -29,7 +24,12 @@ class Compress(click.ParamType):
 @click.option("-m", "--model", help="A model's id, or PROVIDER/MODEL.")
 @click.option("--auto", is_flag=True, help="Let the prompt's category decide. [default]")
 @click.option("-c", "--category", multiple=True, help="With --auto: a category; repeat it.")
-@click.option("--compress", type=Compress(), help="Keep this share of the prompt's tokens.")
+@click.option(
+    "--compress",
+    metavar="RATIO|auto",
+    callback=_ratio,
+    help="Keep this share of the prompt's tokens; auto: where it pays.",
+)
 @click.option("-s", "--system", default="", help="What the model should know first.")
 @click.option("-t", "--temperature", type=float, default=0.7, show_default=True)
 @click.option("-n", "--max-tokens", type=int, default=2000, show_default=True)

@@ -32,7 +32,7 @@ PROBE_TIMEOUT_S = 3.0
 LOCAL_PROBE_TIMEOUT_S = 1.0
 # What may still come after the finish reason: the usage, then [DONE].
 LAST_WORDS_S = 2.0
-# How long to wait for the end of a finished response, so that its connection can be used again.
+# What a finished response may take to end.
 DRAIN_S = 0.5
 MAX_ERROR_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -53,6 +53,7 @@ class ProviderClient:
     def __init__(self, settings: GenerateConfig) -> None:
         self._settings = settings
         self._opened: aiohttp.ClientSession | None = None
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def stream(self, candidate: Candidate, body: Mapping[str, Any]) -> ProviderStream:
         """An answer as it is made, begun: its first events are there."""
@@ -60,7 +61,9 @@ class ProviderClient:
         with _boundary(provider):
             async with asyncio.timeout(self._settings.first_token_timeout_s):
                 response = await self._post(candidate, body)
-                stream = ProviderStream(provider, response, self._settings.chunk_timeout_s)
+                stream = ProviderStream(
+                    provider, response, self._settings.chunk_timeout_s, self._ending
+                )
                 try:
                     await _expect(response, "text/event-stream")
                     await stream.begin()
@@ -105,6 +108,7 @@ class ProviderClient:
         return tuple(model.id for model in models)
 
     async def close(self) -> None:
+        await asyncio.gather(*self._ending)
         if self._opened:
             await self._opened.close()
 
@@ -141,11 +145,16 @@ class ProviderStream:
     """The events of one answer. Ends only after a finish reason; anything else is an error."""
 
     def __init__(
-        self, provider: Provider, response: aiohttp.ClientResponse, chunk_timeout_s: float
+        self,
+        provider: Provider,
+        response: aiohttp.ClientResponse,
+        chunk_timeout_s: float,
+        ending: set[asyncio.Task[None]],
     ) -> None:
         self._provider = provider
         self._response = response
         self._chunk_timeout_s = chunk_timeout_s
+        self._ending = ending
         self._parser = EventParser()
         self._first: list[Piece] = []
         self._has_finish_reason = False
@@ -175,13 +184,23 @@ class ProviderStream:
                     raise
         return []
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Tells the provider to stop, if it has not: a closed connection is the only way."""
         if self._has_ended:
-            with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
-                async with asyncio.timeout(DRAIN_S):
-                    await self._response.content.readany()
-        self._response.close()
+            self._ending.add(drain := asyncio.create_task(self._drain()))
+            drain.add_done_callback(self._ending.discard)
+        else:
+            self._response.close()
+
+    async def _drain(self) -> None:
+        """Reads on to the end of the response: only then can its connection be used again."""
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._response.content.readany()
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            pass
+        finally:
+            self._response.close()
 
     async def _receive(self) -> list[Piece]:
         """May be nothing. What came before a failure is given out before it is raised."""
@@ -286,6 +305,8 @@ def _boundary(provider: Provider) -> Iterator[None]:
         raise _error(
             provider, error.fault, error.detail, status=error.status, after=error.retry_after_s
         ) from None
+    except aiohttp.ConnectionTimeoutError:
+        raise _error(provider, "unreachable", "cannot be reached: it does not answer") from None
     except TimeoutError:
         raise _error(provider, "timeout", "did not answer in time") from None
     except aiohttp.ClientConnectorError as error:

@@ -25,11 +25,11 @@ class ServerState:
 
 
 class Discovery:
-    """Asks providers for their models; remembers the answers of those on this machine."""
+    """Asks providers for their models; remembers the answers of the user's own servers."""
 
     def __init__(self, client: ProviderClient, providers: Providers) -> None:
         self._client = client
-        self._local = [provider for provider in providers.values() if provider.is_local]
+        self._local = [provider for provider in providers.values() if provider.is_own]
         self._states: dict[str, ServerState] = {}
         self._refreshing: asyncio.Task[Sequence[ServerState]] | None = None
 
@@ -59,6 +59,10 @@ class Discovery:
             return None
         self._refreshing = asyncio.create_task(self.check(self._local))
         return self._refreshing
+
+    def close(self) -> None:
+        if self._refreshing:
+            self._refreshing.cancel()
 
     async def _check(self, provider: Provider) -> ServerState:
         if obstacle := provider.obstacle:

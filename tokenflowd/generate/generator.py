@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from tokenflowd.generate.breaker import Breaker
 from tokenflowd.generate.client import ProviderClient, ProviderStream
 from tokenflowd.generate.providers import Candidate
 from tokenflowd.generate.wire import Piece, ToolCall, Usage
+
+log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 0.25
 
@@ -105,8 +108,8 @@ class Generation:
             raise
         self._breaker.succeeded(self.answer.candidate)
 
-    async def close(self) -> None:
-        await self._stream.close()
+    def close(self) -> None:
+        self._stream.close()
 
 
 class Generator:
@@ -152,23 +155,18 @@ class Generator:
     ) -> tuple[Answer, A]:
         attempts: list[Attempt] = []
         errors: list[ProviderError] = []
-        refusing: set[str] = set()  # providers whose key is wrong
-        ready = await self._ready(candidates)
-        for number, candidate in enumerate(ready):
-            if candidate.provider.name in refusing:
-                continue
-            is_last = number == len(ready) - 1
+        remaining = await self._ready(candidates)
+        while remaining:
+            candidate = remaining.pop(0)
             try:
-                asked_at, result = await self._ask(candidate, ask, is_last)
+                asked_at, result = await self._ask(candidate, ask, remaining)
             except ProviderError as error:
+                log.info("%s", error.detail)
                 errors.append(error)
                 attempts.append(
                     Attempt(candidate.provider.name, candidate.model, error.error, error.detail)
                 )
-                if error.fault == "authentication":
-                    refusing.add(candidate.provider.name)
-                if error.status in (400, 422):  # the request's own fault: the same everywhere
-                    break
+                remaining = _left_by(error, candidate, remaining)
             else:
                 return Answer(candidate, tuple(attempts), asked_at), result
         raise AllFailed(errors[0], tuple(attempts))
@@ -199,10 +197,12 @@ class Generator:
         return [soonest]
 
     async def _ask(
-        self, candidate: Candidate, ask: Callable[[Candidate], Awaitable[A]], is_last: bool
+        self,
+        candidate: Candidate,
+        ask: Callable[[Candidate], Awaitable[A]],
+        remaining: Sequence[Candidate],
     ) -> tuple[float, A]:
-        """When it was asked, and what it gave; the last candidate is asked several times."""
-        retries = self._settings.retries if is_last else 0
+        """When it was asked, and what it gave. It is asked again only if nobody else is left."""
         number = 0
         while True:
             self.breaker.begin(candidate)
@@ -213,14 +213,26 @@ class Generator:
                 self.breaker.failed(candidate, error)
                 wait = _wait_s(error, number)
                 if (
-                    number == retries
-                    or not error.retryable
+                    not error.retryable
+                    or number == self._settings.retries
                     or wait > self._settings.max_retry_after_s
+                    or _left_by(error, candidate, remaining)
                     or self.breaker.is_open(candidate.provider.name)
                 ):
                     raise
             await asyncio.sleep(wait)
             number += 1
+
+
+def _left_by(
+    error: ProviderError, failed: Candidate, remaining: Sequence[Candidate]
+) -> list[Candidate]:
+    """Those of the remaining candidates that may do better."""
+    if error.status in (400, 422):  # the request's own fault: the same everywhere
+        return []
+    if error.fault in ("authentication", "unreachable"):  # whatever the model
+        return [candidate for candidate in remaining if candidate.provider is not failed.provider]
+    return list(remaining)
 
 
 def _wait_s(error: ProviderError, number: int) -> float:

@@ -36,6 +36,12 @@ class Provider:
             return host == "localhost"
 
     @property
+    def is_own(self) -> bool:
+        """Whether it is the user's own server: on this machine, and without a key. With one it is
+        somebody's door to elsewhere."""
+        return self.is_local and not self.settings.key_variable
+
+    @property
     def obstacle(self) -> str | None:
         """Why it cannot be asked, as settings and environment stand; None if it can."""
         if self.offline and not self.is_local:
@@ -56,12 +62,12 @@ class Provider:
         return self.settings.models.get(model, ServedModel())
 
     def cost_usd(self, model: str, usage: Usage) -> float | None:
-        """What an answer cost: as reported, else by the price table, 0 on this machine."""
+        """What an answer cost: as reported, else by the price table, 0 at one's own server."""
         if usage.cost is not None:
             return usage.cost
         facts = self.facts(model)
         if facts.input_usd is None or facts.output_usd is None:
-            return 0.0 if self.is_local else None
+            return 0.0 if self.is_own else None
         tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
         return (tokens_in * facts.input_usd + tokens_out * facts.output_usd) / TOKENS_PER_PRICE
 

@@ -65,7 +65,7 @@ class Router:
         strangers = [
             Candidate(provider, model)
             for provider in self._providers.values()
-            if not provider.is_local and not provider.obstacle
+            if provider.key and not provider.obstacle
         ][:1]
         if not strangers:
             raise InvalidField(
@@ -130,7 +130,7 @@ class Router:
         places = ", ".join(
             f"{provider.name} at {provider.base_url}"
             for provider in self._providers.values()
-            if provider.is_local
+            if provider.is_own
         )
         return ProviderError(
             "unavailable",
