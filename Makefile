@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-export lint bench clean
+.PHONY: run test test-export test-llm lint bench clean
 
 run: $(VENV)/run.stamp  ## start the daemon on http://localhost:8000
 	$(BIN)/tokenflowd
@@ -13,6 +13,9 @@ test: $(VENV)/test.stamp lint  ## everything that needs neither torch nor a netw
 
 test-export: $(VENV)/export.stamp  ## parity with llmlingua; needs torch (1.5 GB)
 	$(BIN)/python -m pytest tests/parity
+
+test-llm: $(VENV)/llm.stamp  ## answers of a real small model; builds llama-cpp-python (minutes)
+	$(BIN)/python -m pytest tests/local_llm
 
 lint: $(VENV)/test.stamp  ## style, types, and who may import whom
 	$(BIN)/ruff check .
@@ -38,4 +41,8 @@ $(VENV)/test.stamp: $(VENV)/run.stamp tests/constraints.txt
 
 $(VENV)/export.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[test,export]'
+	touch $@
+
+$(VENV)/llm.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[test,local-llm]'
 	touch $@

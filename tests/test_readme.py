@@ -6,15 +6,19 @@ import json
 import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import Daemon
+from tests.conftest import Daemon, answered_by
+from tests.upstream import Upstream, answer
 from tokenflowd.cli import main
+from tokenflowd.services import Services
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 CURLS = re.findall(r"curl -s localhost:8000(\S+) .*? -d '(.*?)'\n", README, re.DOTALL)
+STREAMS = re.findall(r"curl -sN localhost:8000(\S+) .*? -d '(.*?)'\n", README, re.DOTALL)
 QUERIES = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)[0].split(";\n")
 
 
@@ -32,6 +36,30 @@ def test_the_curl_examples_are_answered(daemon: Daemon, path: str, body: str) ->
 
 def test_there_are_both_curl_examples() -> None:
     assert [path for path, _ in CURLS] == ["/api/compress", "/api/classify"]
+    assert [path for path, _ in STREAMS] == ["/api/models/select", "/api/generate"]
+
+
+@pytest.mark.parametrize(("path", "body"), STREAMS)
+def test_the_streaming_examples_are_answered(tmp_path: Path, path: str, body: str) -> None:
+    with Upstream(answer("Yes.")) as upstream:
+        daemon = Daemon(Services(answered_by(upstream, tmp_path)))
+        events = daemon.stream(path, json.loads(body))
+        daemon.close()
+    names = [event.name for event in events]
+    assert names == ["metadata", "text_chunk", "usage", "end_stream"]
+    assert set(names) <= set(re.findall(r"^event: (\w+)", README, re.MULTILINE))
+    if path == "/api/models/select":
+        assert events[0].json["prompt_category"] == "reasoning"
+
+
+def test_the_openai_example_is_answered(tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    with Upstream(answer("Because.")) as upstream:
+        daemon = Daemon(Services(answered_by(upstream, tmp_path)))
+        names: dict[str, Any] = {}
+        exec(program.replace("localhost:8000", f"localhost:{daemon.port}"), names)  # noqa: S102
+        daemon.close()
+    assert names["answer"].choices[0].message.content == "Because."
 
 
 @pytest.mark.parametrize("query", [query for query in QUERIES if query.strip()])
@@ -43,7 +71,7 @@ def test_the_queries_run(daemon: Daemon, query: str) -> None:
 
 def test_the_commands_exist() -> None:
     shown = set(re.findall(r"^(?:.*\| )?tokenflow (\w+)", README, re.MULTILINE))
-    assert {"compress", "classify", "history", "config", "doctor"} <= shown
+    assert {"ask", "compress", "classify", "history", "providers", "config", "doctor"} <= shown
     for name in shown:
         assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
 
