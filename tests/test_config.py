@@ -3,17 +3,18 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from tokenflowd.config import Settings, default_toml, load_config
+from tokenflowd.config import Config, Settings, default_toml, load_config
 from tokenflowd.errors import ConfigError
 
 
-def load(home: Path, toml: str = "", **more: object) -> object:
+def load(home: Path, toml: str = "", **more: Any) -> Config:
     (home / "config.toml").write_text(toml)
-    return load_config(home=home, environment=more.pop("environment", {}), **more)  # type: ignore[arg-type]
+    return load_config(home=home, environment=more.pop("environment", {}), **more)
 
 
 def test_the_commented_file_shows_every_default() -> None:
@@ -52,6 +53,10 @@ def test_layers_stand_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("server = 1", "[server]"),
         ("[compress]\nratio = 0", "$.compress.ratio"),
         ("[compress]\npreserve = ['poems']", "$.compress.preserve"),
+        ("[providers.x]\nbase_url = 'ftp://x'", "$.providers[...].base_url"),
+        ("[providers.x]\nbase_url = 'http://me:secret@x/v1'", "$.providers[...].base_url"),
+        ("[providers.'A B']\nbase_url = 'http://x/v1'", "$.providers"),
+        ("[generate]\nretries = -1", "$.generate.retries"),
         ("[route.rankings.a]\ntitle='a'\ndescription='b'\nmodels=[]", "$.route.rankings"),
     ],
 )
@@ -72,3 +77,24 @@ def test_home_comes_from_the_argument_then_the_environment(tmp_path: Path) -> No
     assert load_config(environment=elsewhere).home == tmp_path / "elsewhere"
     assert load_config(home=tmp_path, environment=elsewhere).home == tmp_path
     assert load_config(home=tmp_path, environment={}).database == tmp_path / "tokenflow.db"
+
+
+def test_the_older_deployments_addresses_are_taken(tmp_path: Path) -> None:
+    config = load(tmp_path, environment={"GROQ_API_BASE_URL": "http://proxy:1/v1"})
+    assert config.providers["groq"].base_url == "http://proxy:1/v1"
+    assert config.providers["groq"].models  # the rest of the table is as it was
+    assert config.providers["openrouter"].base_url == "https://openrouter.ai/api/v1"
+
+
+def test_a_table_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    toml = """
+    [providers.groq.models]
+    "openai/gpt-oss-20b" = { input_usd = 9.0 }
+    [providers.office]
+    base_url = "http://gpu-box.lan:8001/v1"
+    """
+    providers = load(tmp_path, toml).providers
+    model = providers["groq"].models["openai/gpt-oss-20b"]
+    assert (model.input_usd, model.output_usd) == (9.0, 0.30)
+    assert providers["groq"].key_variable == "GROQ_API_KEY"
+    assert list(providers)[-1] == "office"

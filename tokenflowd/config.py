@@ -31,7 +31,7 @@ Ratio = Annotated[float, Meta(gt=0, le=1)]
 Positive = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 Usd = Annotated[float, Meta(ge=0)]
-BaseUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
+BaseUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
 ProviderName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 PRESERVE_KINDS: tuple[PreserveKind, ...] = (

@@ -87,3 +87,30 @@ def test_offline_without_a_server_says_so(tmp_path: Path) -> None:
         daemon.close()
     assert events[-1].name == "error"
     assert "the daemon is offline" in events[-1].json["detail"]
+
+
+def test_the_flag_closes_the_daemons_own_process(tmp_path: Path) -> None:
+    program = f"""
+import os, signal, socket, threading, time
+from pathlib import Path
+from tokenflowd.cli.daemon import main
+from tokenflowd.store.lock import owner_of
+
+home = Path({str(tmp_path)!r})
+
+def try_to_leave():
+    while not ((owner := owner_of(home)) and owner.url):
+        time.sleep(0.05)
+    try:
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=try_to_leave).start()
+main(["--offline", "--port", "0", "--data-dir", str(home)])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "OfflineError", done.stderr

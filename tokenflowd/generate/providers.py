@@ -91,7 +91,9 @@ class Providers(Mapping[str, Provider]):
         offline: bool = False,
     ) -> None:
         self._by_name = {
-            name: Provider(name, provider, environment.get(provider.key_variable, ""), offline)
+            name: Provider(
+                name, provider, environment.get(provider.key_variable, "").strip(), offline
+            )
             for name, provider in settings.items()
         }
 
