@@ -88,3 +88,16 @@ def test_many_long_texts_do_not_hold_up_a_list(tmp_path: Path) -> None:
         assert not all(future.done() for future in long)
         assert {future.result().status for future in long} <= {200, 503}
     daemon.close()
+
+
+def test_a_client_may_call_itself_anything(tmp_path: Path) -> None:
+    daemon = Daemon(Services(config_in(tmp_path)))
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=10) as connection:
+        head = (
+            f"POST /api/compress HTTP/1.1\r\nHost: localhost:{daemon.port}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 16\r\nUser-Agent: a"
+        )
+        connection.sendall(head.encode() + b'\xff\r\n\r\n{"text":"hello"}')
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+    assert daemon.get("/api/history").json["requests"][0]["client"] == "a?"
+    daemon.close()

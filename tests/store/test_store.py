@@ -229,6 +229,14 @@ def test_what_cannot_be_written_degrades_and_recovers(store: Store) -> None:
     assert store.problem is None
 
 
+def test_a_record_that_cannot_be_stored_takes_no_other_with_it(store: Store) -> None:
+    unstorable = compression("lone surrogate: \udcff")
+    futures = [store.write(record) for record in (compression("a"), unstorable, compression("b"))]
+    assert [future.result(5) for future in futures] == [True, False, True]
+    assert store.write(compression("c")).result(5) is True
+    assert store.problem is None
+
+
 @pytest.mark.parametrize("damage", ["header", "pages"])
 def test_a_damaged_database_is_moved_aside_not_deleted(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "tokenflow.db"

@@ -84,7 +84,7 @@ class Recorder:
     @contextlib.asynccontextmanager
     async def recording(self, kind: Kind, request: web.Request) -> AsyncIterator[Draft]:
         """A draft for what the block does. It is committed at the latest when the block ends."""
-        draft = Draft(kind, request.headers.get(hdrs.USER_AGENT, "")[:MAX_CLIENT_CHARS])
+        draft = Draft(kind, _client(request))
         try:
             yield draft
         except asyncio.CancelledError:
@@ -119,3 +119,9 @@ class Recorder:
         record = draft.finished(error)
         self._metrics.observe(record)
         return self._store.write(record)
+
+
+def _client(request: web.Request) -> str:
+    """Who says to be asking. A header may hold any bytes; those that are no UTF-8 become "?"."""
+    agent = request.headers.get(hdrs.USER_AGENT, "")[:MAX_CLIENT_CHARS]
+    return agent.encode("utf-8", "replace").decode()

@@ -34,6 +34,7 @@ LOCAL_PROBE_TIMEOUT_S = 1.0
 LAST_WORDS_S = 2.0
 # What a finished response may take to end.
 DRAIN_S = 0.5
+DAY_S = 86_400.0
 MAX_ERROR_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_DETAIL_CHARS = 300
@@ -280,17 +281,17 @@ def _message_in(body: bytes) -> str:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds, from either of the header's forms (RFC 9110, 10.2.3)."""
+    """Seconds, from either of the header's forms (RFC 9110, 10.2.3); no more than a day."""
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(0.0, seconds), DAY_S)
 
 
 @contextlib.contextmanager

@@ -7,21 +7,24 @@ Everything else in an event stays in its bytes, which are passed on as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tokenflowd.errors import ProviderError
 
 DONE = b"[DONE]"
 
 
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+
+
 class Usage(Struct, frozen=True):
     """Tokens as the provider counted them; `cost` in USD where it reports one."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
     cost: float | None = None
 
 

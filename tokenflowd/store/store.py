@@ -102,12 +102,20 @@ class Store:
             ]
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            _roll_back(connection)
             if self.problem is None:
                 log.error("the history cannot be written: %s", error)
             self.problem = str(error)
             outcomes = [False] * len(tasks)
+        except Exception:
+            # A record that SQLite cannot hold is a bug elsewhere; it takes no other with it.
+            _roll_back(connection)
+            if len(tasks) > 1:
+                for task in tasks:
+                    self._commit([task])
+                return
+            log.exception("a record cannot be written")
+            outcomes = [False]
         else:
             if self.problem is not None:
                 log.info("the history is written again")
@@ -116,6 +124,11 @@ class Store:
             # A caller that was cancelled has cancelled its future; its row stays.
             if future.set_running_or_notify_cancel():
                 future.set_result(outcome)
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _insert(db: Database, record: RequestRecord) -> bool:
