@@ -6,14 +6,15 @@ import asyncio
 import http.client
 import json
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.upstream import Upstream
+from tests.upstream import Script, Upstream
 from tokenflowd.catalog import Catalog
 from tokenflowd.compress import Compressor
 from tokenflowd.config import CompressConfig, Config, EngineConfig, load_config
@@ -175,14 +176,14 @@ class Daemon:
         finally:
             connection.close()
 
-    def open_stream(self, path: str, body: Any) -> EventReader:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+    def open_stream(self, path: str, body: Any, timeout_s: float = 60) -> EventReader:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         return EventReader(connection)
 
-    def stream(self, path: str, body: Any) -> list[Event]:
+    def stream(self, path: str, body: Any, timeout_s: float = 60) -> list[Event]:
         """All events until the end of the stream."""
-        reader = self.open_stream(path, body)
+        reader = self.open_stream(path, body, timeout_s)
         assert reader.status == 200, reader.response.read()
         try:
             return list(reader)
@@ -217,3 +218,56 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     running = Daemon(Services(config_in(tmp_path_factory.mktemp("home"))))
     yield running
     running.close()
+
+
+@dataclass
+class Relay:
+    """A daemon and the provider that it asks."""
+
+    daemon: Daemon
+    upstream: Upstream
+
+    def generate(self, **body: Any) -> list[Event]:
+        """All events of an answer; one that says nothing for long is not waited for."""
+        body = {"prompt": "Hi", "model": "m1"} | body
+        return self.daemon.stream("/api/generate", body, timeout_s=10)
+
+    def open(self, **body: Any) -> EventReader:
+        return self.daemon.open_stream("/api/generate", {"prompt": "Hi", "model": "m1"} | body)
+
+    def rows(self) -> list[Any]:
+        return list(self.daemon.get("/api/history").json["requests"])
+
+    def latest(self) -> Any:
+        """The newest row of the history, with everything that is known of it."""
+        return self.daemon.get(f"/api/history/{self.rows()[0]['id']}").json
+
+
+OpenRelay = Callable[..., Relay]
+
+
+@pytest.fixture
+def open_relay(tmp_path: Path) -> Iterator[OpenRelay]:
+    """Opens relays with these scripts behind them, and closes them after the test."""
+    opened: list[Relay] = []
+
+    def opening(*scripts: Script, **sections: dict[str, Any]) -> Relay:
+        home = tmp_path / f"home{len(opened)}"
+        home.mkdir()
+        upstream = Upstream(*scripts)
+        opened.append(Relay(Daemon(Services(answered_by(upstream, home, **sections))), upstream))
+        return opened[-1]
+
+    yield opening
+    for relay in opened:
+        relay.daemon.close()
+        relay.upstream.close()
+
+
+def eventually(seen: Callable[[], Any], within_s: float = 10.0) -> Any:
+    """What `seen` returns, once it returns something."""
+    deadline = time.monotonic() + within_s
+    while not (value := seen()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from aiohttp import web
@@ -13,7 +12,7 @@ from tokenflowd.api.recording import Draft, Recorder
 from tokenflowd.api.schemas import GenerateRequest, SelectRequest
 from tokenflowd.api.streams import EventStream, Streams, TextEvents, json_event, text_event
 from tokenflowd.config import ServerConfig
-from tokenflowd.errors import ClientLeft, ClientStalled, InvalidField, ProviderError, TokenFlowError
+from tokenflowd.errors import InvalidField, ProviderError, TokenFlowError
 from tokenflowd.store.records import Kind
 
 
@@ -36,20 +35,14 @@ class GenerateResource:
         self, kind: Kind, request: web.Request, schema: type[SelectRequest]
     ) -> web.StreamResponse:
         with self._streams.counted():
-            async with EventStream(request) as stream:
-                try:
-                    async with (
-                        self._recorder.recording(kind, request) as draft,
-                        self._streams.stoppable(),
-                    ):
-                        wanted = await read_json(request, schema, self._settings)
-                        stream.keep_alive()
-                        await self._stream(draft, stream, wanted)
-                except TokenFlowError as error:
-                    if not stream.has_begun:
-                        raise
-                    with contextlib.suppress(ClientLeft, ClientStalled):
-                        await stream.send(json_event("error", _failure(error)))
+            async with (
+                EventStream(request, _failure_event) as stream,
+                self._recorder.recording(kind, request) as draft,
+                self._streams.stoppable(),
+            ):
+                wanted = await read_json(request, schema, self._settings)
+                stream.keep_alive()
+                await self._stream(draft, stream, wanted)
             return stream.response
 
     async def _stream(self, draft: Draft, stream: EventStream, wanted: SelectRequest) -> None:
@@ -159,11 +152,13 @@ def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 3)
 
 
-def _failure(error: TokenFlowError) -> dict[str, Any]:
-    return {
+def _failure_event(error: TokenFlowError) -> bytes:
+    failure = {
         "error": error.error,
         "detail": error.detail,
         "type": error.error.replace(" ", "_"),
         "retryable": error.retryable,
-        **({} if error.retry_after_s is None else {"retry_after_s": error.retry_after_s}),
     }
+    if error.retry_after_s is not None:
+        failure["retry_after_s"] = error.retry_after_s
+    return json_event("error", failure)

@@ -14,10 +14,17 @@ from aiohttp.typedefs import Handler, Middleware
 
 from tokenflowd.api.schemas import Error, OpenAIError, OpenAIErrorDetail
 from tokenflowd.config import ServerConfig
-from tokenflowd.errors import ClientLeft, Forbidden, TokenFlowError, UnsupportedMediaType
+from tokenflowd.errors import (
+    BadRequest,
+    ClientLeft,
+    Forbidden,
+    TokenFlowError,
+    UnsupportedMediaType,
+)
 
 log = logging.getLogger("tokenflowd.requests")
 
+OWN_FAULT = "this is a fault of TokenFlow; its log has the details"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _METHODS = "GET, POST, DELETE"
 _HEADERS = "Authorization, Content-Type"
@@ -46,10 +53,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         response = _failure(request, _as_ours(request, error))
         if hdrs.ALLOW in error.headers:
             response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    except RecursionError:  # it could be read, but is too deep to be passed on or recorded
+        response = _failure(request, BadRequest("the body is nested too deeply"))
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        fault = TokenFlowError("this is a fault of TokenFlow; its log has the details")
-        response = _failure(request, fault)
+        response = _failure(request, TokenFlowError(OWN_FAULT))
     _log(request, response.status, time.monotonic() - started)
     return response
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from typing import Any
 
@@ -15,7 +14,7 @@ from tokenflowd.api.guards import json_response, openai_error
 from tokenflowd.api.recording import Draft, Recorder
 from tokenflowd.api.schemas import ChatCompletionRequest, ListedModel, ModelList
 from tokenflowd.api.streams import EventStream, Streams
-from tokenflowd.errors import ClientLeft, ClientStalled, TokenFlowError
+from tokenflowd.errors import TokenFlowError
 from tokenflowd.generate import OWNER, USER_AGENT, Piece
 from tokenflowd.route.break_even import MIN_TOKENS
 from tokenflowd.services import Services
@@ -34,23 +33,17 @@ class OpenAIResource:
 
     async def chat_completions(self, request: web.Request) -> web.StreamResponse:
         with self._streams.counted():
-            async with EventStream(request) as stream:
-                try:
-                    async with (
-                        self._recorder.recording("chat", request) as draft,
-                        self._streams.stoppable(),
-                    ):
-                        fields = await read_object(request, self._services.config.server)
-                        wanted = as_schema(fields, ChatCompletionRequest)
-                        plan = await self._answering.plan(draft, _chat(fields, wanted))
-                        if not wanted.stream:
-                            return await self._whole(draft, plan)
-                        await self._stream(draft, stream, plan, wanted)
-                except TokenFlowError as error:
-                    if not stream.has_begun:
-                        raise
-                    with contextlib.suppress(ClientLeft, ClientStalled):
-                        await stream.send(_event(msgspec.json.encode(openai_error(error))))
+            async with (
+                EventStream(request, _failure_event) as stream,
+                self._recorder.recording("chat", request) as draft,
+                self._streams.stoppable(),
+            ):
+                fields = await read_object(request, self._services.config.server)
+                wanted = as_schema(fields, ChatCompletionRequest)
+                plan = await self._answering.plan(draft, _chat(fields, wanted))
+                if not wanted.stream:
+                    return await self._whole(draft, plan)
+                await self._stream(draft, stream, plan, wanted)
             return stream.response
 
     async def models(self, request: web.Request) -> web.Response:
@@ -131,6 +124,10 @@ def _is_usage(piece: Piece) -> bool:
 def _event(payload: bytes) -> bytes:
     # A payload of several lines came as several `data:` lines, and leaves so.
     return b"data: " + payload.replace(b"\n", b"\ndata: ") + b"\n\n"
+
+
+def _failure_event(error: TokenFlowError) -> bytes:
+    return _event(msgspec.json.encode(openai_error(error)))
 
 
 def _headers(request_id: str | None, plan: Plan) -> dict[str, str]:

@@ -92,5 +92,5 @@ def _parameters(operation: Operation, components: dict[str, Any]) -> list[dict[s
 
 
 def _operation_id(operation: Operation) -> str:
-    words = re.findall(r"[A-Za-z]+", operation.path) or ["page"]
-    return "_".join([operation.method.lower(), *words]).replace("_api_", "_")
+    words = re.findall(r"\w+", operation.path) or ["page"]
+    return "_".join([operation.method.lower(), *words])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
 
-from tokenflowd.errors import Busy, ClientLeft, ClientStalled, Stopping
+from tokenflowd.api.guards import OWN_FAULT
+from tokenflowd.errors import Busy, ClientLeft, ClientStalled, Stopping, TokenFlowError
+
+log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 15.0
 # `write()` waits for ever for a client that does not read, once about 2.8 MB are on their way.
@@ -65,10 +69,11 @@ class Streams:
 
 class EventStream:
     """One response of events. It begins with the first that is sent: until then a failure can
-    still be an ordinary answer."""
+    still be an ordinary answer; from then on it ends the stream with an event, and the block."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, failure: Callable[[TokenFlowError], bytes]) -> None:
         self._request = request
+        self._failure = failure
         self.response = web.StreamResponse(
             headers={
                 hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
@@ -87,12 +92,22 @@ class EventStream:
     async def __aenter__(self) -> EventStream:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool:
         if self._keeping_alive:
             self._keeping_alive.cancel()
-        if self.has_begun:
-            with contextlib.suppress(ConnectionResetError):
-                await self.response.write_eof()
+        if not self.has_begun or (error and not isinstance(error, Exception)):
+            return False
+        failure = error if isinstance(error, TokenFlowError) else None
+        if error and failure is None:
+            log.error("%s failed", self._request.path, exc_info=error)
+            failure = TokenFlowError(OWN_FAULT)
+        with contextlib.suppress(ClientLeft, ClientStalled, ConnectionResetError):
+            if failure:
+                await self.send(self._failure(failure))
+            await self.response.write_eof()
+        return True
 
     def keep_alive(self) -> None:
         """From now on a comment is sent whenever nothing else was for a while."""

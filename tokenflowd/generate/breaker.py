@@ -51,15 +51,18 @@ class Breaker:
         self._limited_until.pop((candidate.provider.name, candidate.model), None)
 
     def failed(self, candidate: Candidate, error: ProviderError) -> None:
-        if error.fault == "rate_limited":
-            seconds = RATE_LIMIT_S if error.retry_after_s is None else error.retry_after_s
-            key = (candidate.provider.name, candidate.model)
-            self._limited_until[key] = self._clock() + min(seconds, MAX_RATE_LIMIT_S)
-        elif error.fault in _COUNTED:
-            circuit = self._circuits.setdefault(candidate.provider.name, _Circuit())
+        name = candidate.provider.name
+        if error.fault in _COUNTED:
+            circuit = self._circuits.setdefault(name, _Circuit())
             circuit.failures += 1
             if circuit.failures >= FAILURES:
                 circuit.open_until = self._clock() + OPEN_S
+            return
+        self._circuits.pop(name, None)  # it does answer
+        if error.fault == "rate_limited":
+            seconds = RATE_LIMIT_S if error.retry_after_s is None else error.retry_after_s
+            until = self._clock() + min(seconds, MAX_RATE_LIMIT_S)
+            self._limited_until[name, candidate.model] = until
 
     def is_open(self, provider: str) -> bool:
         """Whether the provider is left alone at the moment."""

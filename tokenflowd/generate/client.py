@@ -102,7 +102,7 @@ class ProviderClient:
                 listed = await _read_at_most(response, MAX_ANSWER_BYTES)
         try:
             models = msgspec.json.decode(listed, type=_Models).data
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise _error(provider, "bad_answer", "did not list its models") from None
         if any(model.owned_by == OWNER for model in models):
             raise _error(provider, "bad_answer", "is a TokenFlow daemon itself")
@@ -158,7 +158,7 @@ class ProviderStream:
         self._ending = ending
         self._parser = EventParser()
         self._first: list[Piece] = []
-        self._has_finish_reason = False
+        self._finished_at: float | None = None  # when the finish reason came
         self._has_ended = False
         self._failure: ProviderError | None = None
 
@@ -173,17 +173,27 @@ class ProviderStream:
             first, self._first = self._first, []
             return first
         with _boundary(self._provider):
-            seconds = LAST_WORDS_S if self._has_finish_reason else self._chunk_timeout_s
             try:
-                while not (self._has_ended and self._has_finish_reason):
-                    async with asyncio.timeout(seconds):
+                while not self._is_complete:
+                    async with asyncio.timeout(self._patience_s):
                         pieces = await self._receive()
                     if pieces:
                         return pieces
             except (TimeoutError, aiohttp.ClientError, OSError, ProviderError):
-                if not self._has_finish_reason:
+                if self._finished_at is None:
                     raise
         return []
+
+    @property
+    def _patience_s(self) -> float:
+        return self._chunk_timeout_s if self._finished_at is None else LAST_WORDS_S
+
+    @property
+    def _is_complete(self) -> bool:
+        """After the finish reason, at the end of the stream; or long after, if it goes on."""
+        if self._finished_at is None:
+            return False
+        return self._has_ended or time.monotonic() - self._finished_at > LAST_WORDS_S
 
     def close(self) -> None:
         """Tells the provider to stop, if it has not: a closed connection is the only way."""
@@ -215,9 +225,10 @@ class ProviderStream:
                     self._has_ended = True
                     break
                 pieces.append(read_piece(event))
-                self._has_finish_reason |= pieces[-1].finish_reason is not None
+                if pieces[-1].finish_reason is not None and self._finished_at is None:
+                    self._finished_at = time.monotonic()
             self._has_ended |= not received
-            if self._has_ended and not self._has_finish_reason:
+            if self._has_ended and self._finished_at is None:
                 raise ProviderError("bad_answer", "ended the answer before its end")
         except ProviderError as error:
             if not pieces:

@@ -25,7 +25,7 @@ class Usage(Struct, frozen=True):
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
-    cost: float | None = None
+    cost: Annotated[float, Meta(ge=0)] | None = None
 
 
 class Function(Struct, frozen=True):
@@ -53,13 +53,13 @@ class _Choice(Struct, frozen=True):
 
 
 class _XGroq(Struct, frozen=True):
-    usage: Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
 class _Answer(Struct, frozen=True):
     choices: list[_Choice] | None = None
-    usage: Usage | None = None
+    usage: Any = None
     x_groq: _XGroq | None = None
     error: Any = None
 
@@ -86,12 +86,12 @@ def read_piece(payload: bytes) -> Piece:
     """Raises ProviderError: bad_answer, or what an error in the answer says."""
     try:
         answer = _decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ProviderError("bad_answer", "sent something that is no chat completion") from None
     problem = answer.error or (answer.x_groq and answer.x_groq.error)
     if problem:
         raise ProviderError("server_error", f"broke off: {error_message(problem)}")
-    usage = answer.usage or (answer.x_groq.usage if answer.x_groq else None)
+    usage = _usage(answer.usage or (answer.x_groq and answer.x_groq.usage))
     for choice in answer.choices or ():
         if choice.index == 0:
             message = choice.delta or choice.message or _Message()
@@ -103,6 +103,14 @@ def read_piece(payload: bytes) -> Piece:
                 usage,
             )
     return Piece(payload, usage=usage, has_choices=bool(answer.choices))
+
+
+def _usage(reported: Any) -> Usage | None:
+    """None for what is no count: an answer is worth more than its price."""
+    try:
+        return msgspec.convert(reported, Usage) if reported else None
+    except msgspec.ValidationError:
+        return None
 
 
 def error_message(problem: Any) -> str:

@@ -1,0 +1,361 @@
+"""POST /api/generate and /api/models/select: what goes to the provider, and what comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.conftest import KEY, Daemon, Event, EventReader, OpenRelay, text, text_of
+from tests.upstream import DONE, answer, chunk, events, usage
+from tokenflowd.compress import count_tokens
+from tokenflowd.route import DEFAULT_CATEGORIES
+
+GENERATE, SELECT = "/api/generate", "/api/models/select"
+PRICED = "openai/gpt-oss-20b"
+PRICE_IN, PRICE_OUT = 0.075e-6, 0.30e-6
+STOP = chunk(finish_reason="stop")
+LONG = text("meeting.txt")
+
+
+def test_the_contracts_defaults_are_sent(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    relay.generate()
+    [request] = relay.upstream.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.body == {
+        "model": "m1",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "max_tokens": 250,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"temperature": 0, "top_p": 1, "max_tokens": 7},
+        {"temperature": 0, "topP": 1, "maxTokens": 7},
+        {"temperature": 0, "topP": 1, "maxTokens": 7, "whatever": {"else": True}},
+    ],
+)
+def test_parameters_are_sent_and_remembered(open_relay: OpenRelay, fields: dict[str, Any]) -> None:
+    relay = open_relay()
+    relay.generate(**fields)
+    wanted = {"temperature": 0, "top_p": 1, "max_tokens": 7}
+    assert wanted.items() <= relay.upstream.bodies[0].items()
+    assert "whatever" not in relay.upstream.bodies[0]
+    assert wanted.items() <= relay.latest()["parameters"].items()
+
+
+def test_what_the_config_sends_along_with_a_model_is_sent(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    relay.generate(model=PRICED)
+    assert relay.upstream.bodies[0]["reasoning_effort"] == "low"
+
+
+@pytest.mark.parametrize("path", [GENERATE, SELECT])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", 3),
+        ("temperature", -0.1),
+        ("temperature", "hot"),
+        ("top_p", 2),
+        ("topP", -1),
+        ("max_tokens", 0),
+        ("maxTokens", 1.5),
+        ("prompt", 7),
+        ("system", ["Be kind."]),
+        ("messages", [{"role": "tool", "content": "42"}]),
+        ("messages", [{"role": "user"}]),
+        ("compress", 0),
+        ("compress", 1.5),
+        ("compress", "always"),
+        ("possible_categories", []),
+        ("possibleCategories", [" "]),
+    ],
+)
+def test_a_wrong_field_is_422_and_named(daemon: Daemon, path: str, field: str, value: Any) -> None:
+    answered = daemon.post(path, {"prompt": "Hi", "model": "m1", field: value})
+    assert answered.status == 422
+    assert answered.headers["content-type"].startswith("application/json")
+    assert answered.json["error"] == "invalid field"
+    snake_case = {"topP": "top_p", "maxTokens": "max_tokens"}.get(field, field)
+    assert snake_case.replace("possibleC", "possible_c") in answered.json["detail"]
+
+
+@pytest.mark.parametrize("path", [GENERATE, SELECT])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"prompt": ""},
+        {"messages": []},
+        {"system": "Be kind."},
+        {"messages": [{"role": "assistant", "content": "Hi"}]},
+    ],
+)
+def test_without_a_prompt_there_is_nothing_to_answer(
+    daemon: Daemon, path: str, body: dict[str, Any]
+) -> None:
+    answered = daemon.post(path, {"model": "m1"} | body)
+    assert (answered.status, answered.json["error"]) == (422, "invalid field")
+    assert "prompt" in answered.json["detail"]
+
+
+@pytest.mark.parametrize("body", [{"prompt": "Hi"}, {"prompt": "Hi", "model": ""}])
+def test_generate_needs_a_model(daemon: Daemon, body: dict[str, Any]) -> None:
+    answered = daemon.post(GENERATE, body)
+    assert answered.status == 422
+    assert "model" in answered.json["detail"]
+
+
+def test_a_model_that_nobody_serves_is_422(daemon: Daemon) -> None:
+    answered = daemon.post(GENERATE, {"prompt": "Hi", "model": "nowhere-1"})
+    assert answered.status == 422
+    assert "nowhere-1" in answered.json["detail"]
+
+
+def test_events_come_in_the_contracts_order(open_relay: OpenRelay) -> None:
+    relay = open_relay(answer("Hello", " world"))
+    received = relay.generate(model=PRICED)
+    metadata, *chunks, counted, end = received
+    assert (metadata.name, counted.name, end.name) == ("metadata", "usage", "end_stream")
+    assert {event.name for event in chunks} == {"text_chunk"}
+    assert text_of(chunks) == "Hello world"
+    assert metadata.json == {
+        "id": relay.latest()["id"],
+        "selected_model": PRICED,
+        "provider": "groq",
+        "route": "model named",
+    }
+    figures = counted.json
+    assert figures["id"] == metadata.json["id"]
+    assert (figures["prompt_tokens"], figures["completion_tokens"]) == (7, 3)
+    assert figures["cost_usd"] == pytest.approx(7 * PRICE_IN + 3 * PRICE_OUT)
+    assert 0 < figures["ttft_ms"] <= figures["latency_ms"]
+    assert figures["finish_reason"] == "stop"
+    assert end.data == "Stream finished"
+
+
+def test_select_says_how_it_chose(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    body = {"prompt": "Translate 'good morning' into French, Spanish and Japanese"}
+    received = relay.daemon.stream(SELECT, body | {"model": "ignored", "provider": "ignored"})
+    metadata = received[0].json
+    assert metadata["prompt_category"] == "multilingual"
+    assert set(metadata["all_categories"]) == set(DEFAULT_CATEGORIES)
+    assert sum(metadata["all_categories"].values()) == pytest.approx(1, abs=1e-3)
+    assert metadata["confidence_score"] == metadata["all_categories"]["multilingual"]
+    rankings = relay.daemon.get("/api/model-rankings").json
+    first = rankings["multilingual"]["models"][0]["id"]
+    assert metadata["selected_model"] == relay.upstream.bodies[0]["model"] == first
+    assert metadata["provider"] == "groq"
+    assert text_of(received) == "Hello world"
+    row = relay.latest()
+    assert (row["kind"], row["category"], row["model"]) == ("select", "multilingual", first)
+    assert row["route"].startswith("category multilingual")
+    assert (row["input"], row["output"]) == (body["prompt"], "Hello world")
+
+
+@pytest.mark.parametrize("field", ["possible_categories", "possibleCategories"])
+def test_select_takes_the_callers_categories(open_relay: OpenRelay, field: str) -> None:
+    relay = open_relay()
+    body = {"prompt": "Water the roses at dawn", field: ["gardening", "tax law"]}
+    metadata = relay.daemon.stream(SELECT, body)[0].json
+    assert metadata["prompt_category"] == "gardening"
+    assert set(metadata["all_categories"]) == {"gardening", "tax law"}
+    assert metadata["wanted_model"] == "llama-3.1-8b-instant"  # the fallback: it is not ranked
+
+
+def test_generate_with_auto_selects(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    body = {"model": "auto", "possible_categories": ["reasoning"]}
+    metadata = relay.generate(**body)[0].json
+    assert metadata["prompt_category"] == "reasoning"
+    assert relay.upstream.bodies[0]["model"] == "openai/gpt-oss-120b"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["one\ntwo", "\n\nthree\n"], "one\ntwo\n\nthree\n"),
+        (["one\r\ntwo"], "one\ntwo"),
+        (["one\r", "\ntwo"], "one\ntwo"),
+        (["one\r", "two\r", "\r", "\n"], "one\ntwo\n\n"),
+        (["one\r"], "one\n"),
+        (["  leading", " and trailing  ", " "], "  leading and trailing   "),
+        (["", "one", "", "", "two", ""], "onetwo"),
+        (["\n", "\n"], "\n\n"),
+        (["data: x\n\nevent: error\ndata: y\n\n"], "data: x\n\nevent: error\ndata: y\n\n"),
+        ([": no comment\n", "id: 7"], ": no comment\nid: 7"),
+        (["\u2028\u2029\x85\x0b\x0c\x00\ufeff"], "\u2028\u2029\x85\x0b\x0c\x00\ufeff"),
+    ],
+)
+def test_text_arrives_raw(open_relay: OpenRelay, pieces: list[str], shown: str) -> None:
+    relay = open_relay(answer(*pieces))
+    received = relay.generate()
+    assert text_of(received) == shown
+    assert {event.name for event in received} == {"metadata", "text_chunk", "usage", "end_stream"}
+    assert all(event.data for event in received)
+    assert relay.latest()["output"] == "".join(pieces)
+
+
+def test_each_line_of_a_chunk_is_a_data_line(open_relay: OpenRelay) -> None:
+    relay = open_relay(answer(" a\r\n\n b"))
+    answered = relay.daemon.post(GENERATE, {"prompt": "Hi", "model": "m1"})
+    assert b"event: text_chunk\ndata:  a\ndata: \ndata:  b\n\n" in answered.body
+
+
+def test_an_answer_without_words_is_an_answer(open_relay: OpenRelay) -> None:
+    relay = open_relay(events(chunk(finish_reason="length"), usage(), DONE))
+    received = relay.generate()
+    assert [event.name for event in received] == ["metadata", "usage", "end_stream"]
+    assert received[1].json["finish_reason"] == "length"
+    assert received[1].json["ttft_ms"] is None
+    assert relay.latest()["output"] == ""
+
+
+def test_the_frontend_may_read_the_stream(open_relay: OpenRelay) -> None:
+    origin = "http://localhost:3000"
+    body = {"prompt": "Hi", "model": "m1"}
+    answered = open_relay().daemon.post(GENERATE, body, headers={"Origin": origin})
+    assert answered.headers["access-control-allow-origin"] == origin
+    assert answered.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answered.headers["cache-control"] == "no-cache"
+
+
+def test_a_conversation_is_sent_in_its_order(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+    relay.generate(prompt="And now?", messages=said, system="Be kind.")
+    sent = [
+        {"role": "system", "content": "Be kind."},
+        *said,
+        {"role": "user", "content": "And now?"},
+    ]
+    assert relay.upstream.bodies[0]["messages"] == sent
+    row = relay.latest()
+    assert row["input"] == "And now?"
+    assert row["messages"] == [{"role": m["role"], "text": m["content"]} for m in sent]
+
+
+def test_a_conversation_needs_no_prompt(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    said = [{"role": "user", "content": "What is said last is what is asked"}]
+    relay.generate(prompt="", messages=said)
+    assert relay.upstream.bodies[0]["messages"] == said
+    assert relay.latest()["input"] == said[0]["content"]
+
+
+def test_the_provider_gets_the_compressed_prompt(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    received = relay.generate(prompt=LONG, system=LONG, compress=0.5, model=PRICED)
+    system, sent = (message["content"] for message in relay.upstream.bodies[0]["messages"])
+    assert system == LONG  # only what the user says is compressed
+    tokens, kept = count_tokens(LONG), count_tokens(sent)
+    assert 0.4 * tokens < kept <= 0.5 * tokens
+    assert received[0].json["compression"] == {
+        "compressed": True,
+        "reason": "asked for",
+        "original_tokens": tokens,
+        "compressed_tokens": kept,
+        "compressed_text": sent,
+    }
+    assert received[-2].json["saved_tokens"] == tokens - kept
+    assert received[-2].json["saved_usd"] == pytest.approx((tokens - kept) * PRICE_IN)
+    row = relay.latest()
+    assert (row["input"], row["messages"][1]["text"]) == (LONG, sent)
+    assert (row["original_tokens"], row["compressed_tokens"]) == (tokens, kept)
+    assert row["compress_decision"] == "asked for"
+    assert row["saved_usd"] == received[-2].json["saved_usd"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "model", "compressed", "reason"),
+    [
+        ("Hi", PRICED, False, "1 tokens are too few"),
+        (LONG, "m1", False, "saves no money, is not measured yet"),
+        (LONG, PRICED, True, "saves $"),
+    ],
+    ids=["short", "no price", "long"],
+)
+def test_auto_compresses_where_that_pays_and_says_why(
+    open_relay: OpenRelay, prompt: str, model: str, compressed: bool, reason: str
+) -> None:
+    relay = open_relay()
+    compression = relay.generate(prompt=prompt, model=model, compress="auto")[0].json["compression"]
+    assert compression["compressed"] is compressed
+    assert compression["reason"].startswith(reason)
+    [sent] = relay.upstream.bodies[0]["messages"]
+    assert (sent["content"] != prompt) is compressed
+    row = relay.latest()
+    assert row["compress_decision"] == compression["reason"]
+    assert ("original_tokens" in row) is compressed
+
+
+def test_nothing_is_compressed_unasked(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    assert "compression" not in relay.generate(prompt=LONG)[0].json
+    assert relay.upstream.bodies[0]["messages"][0]["content"] == LONG
+
+
+def test_an_answer_is_in_the_history_before_its_end_is_said(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    database = sqlite3.connect(relay.daemon.services.config.database)
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(database):
+        database.execute("BEGIN IMMEDIATE")  # nothing can be committed
+        reading = pool.submit(until_end, relay.open())
+        time.sleep(0.3)  # far longer than an end takes that does not wait
+        assert not reading.done()
+        database.rollback()
+        [counted] = [event for event in reading.result() if event.name == "usage"]
+    assert relay.daemon.get(f"/api/history/{counted.json['id']}").json["status"] == "ok"
+
+
+def until_end(stream: EventReader) -> list[Event]:
+    """What is said until the end is; the connection may stay open."""
+    received: list[Event] = []
+    for event in stream:
+        received.append(event)
+        if event.name == "end_stream":
+            break
+    return received
+
+
+def test_answers_go_on_when_the_history_cannot_be_written(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    database = relay.daemon.services.store._db
+    database.execute("PRAGMA query_only = ON")  # as a full or read-only disk would
+    received = relay.generate()
+    assert text_of(received) == "Hello world"
+    assert received[-2].json["id"] is None
+    assert received[-1].name == "end_stream"
+    assert relay.daemon.get("/healthz").json["history"] == "degraded"
+    database.execute("PRAGMA query_only = OFF")
+    assert relay.generate()[-2].json["id"]
+
+
+def test_a_client_whose_name_is_not_text_is_answered(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    body = b'{"prompt": "Hi", "model": "m1"}'
+    head = (
+        b"POST /api/generate HTTP/1.1\r\nHost: localhost:%d\r\nUser-Agent: caf\xe9\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", relay.daemon.port), timeout=5) as connection:
+        connection.sendall(head % (relay.daemon.port, len(body)) + body)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b"event: end_stream" in received
+    assert relay.latest()["client"].startswith("caf")
+    assert relay.generate()[-1].name == "end_stream"  # the history is written on
