@@ -11,10 +11,15 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import classify, compress, daemon
+from benchmarks import classify, compress, daemon, stream
 from benchmarks.report import machine
 
-PARTS = {"compress": compress.measure, "classify": classify.measure, "daemon": daemon.measure}
+PARTS = {
+    "compress": compress.measure,
+    "classify": classify.measure,
+    "daemon": daemon.measure,
+    "stream": stream.measure,
+}
 
 
 @click.command()

@@ -12,7 +12,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ POLL_S = 0.002
 @dataclass(frozen=True)
 class Daemon:
     pid: int
+    port: int
     seconds_to_ready: float
     connection: http.client.HTTPConnection
     number: Iterator[int]
@@ -60,14 +61,15 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def daemon(home: Path) -> Iterator[Daemon]:
-    """tokenflowd with its defaults, until the block ends."""
+def daemon(home: Path, variables: Mapping[str, str] | None = None) -> Iterator[Daemon]:
+    """tokenflowd with its defaults but for what `variables` and the home say, until the block
+    ends."""
     # Without byte code, each start would compile every module again.
-    unwanted = ("PORT", "TOKENFLOW_", "PYTHONDONTWRITEBYTECODE")
+    unwanted = ("PORT", "TOKENFLOW_", "GROQ_", "OPENROUTER_", "PYTHONDONTWRITEBYTECODE")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(unwanted)
     }
-    environment["TOKENFLOW_HOME"] = str(home)
+    environment |= {"TOKENFLOW_HOME": str(home), **(variables or {})}
     port = _free_port()
     program = str(Path(sysconfig.get_path("scripts"), "tokenflowd"))
     started = time.perf_counter()
@@ -78,9 +80,10 @@ def daemon(home: Path) -> Iterator[Daemon]:
     try:
         connection = _connection_once_well(port, process)
         if connection is None:
-            raise RuntimeError(f"no daemon: {(home / 'daemon.log').read_text()}")
+            said = (home / "daemon.log").read_text()
+            raise RuntimeError(f"no daemon; exit status {process.poll()}: {said}")
         seconds_to_ready = time.perf_counter() - started
-        yield Daemon(process.pid, seconds_to_ready, connection, itertools.count())
+        yield Daemon(process.pid, port, seconds_to_ready, connection, itertools.count())
         connection.close()
     finally:
         process.terminate()

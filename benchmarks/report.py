@@ -66,11 +66,15 @@ class Table:
 
 
 def p50(seconds: list[float]) -> str:
-    return _readable(median(seconds))
+    return readable(median(seconds))
 
 
 def p95(seconds: list[float]) -> str:
-    return _readable(quantiles(seconds, n=20, method="inclusive")[-1])
+    return readable(percentile(seconds, 95))
+
+
+def percentile(seconds: list[float], percent: int) -> float:
+    return quantiles(seconds, n=100, method="inclusive")[percent - 1]
 
 
 def times_faster(ours: list[float], theirs: list[float]) -> str:
@@ -89,7 +93,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def _readable(seconds: float) -> str:
+def readable(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 

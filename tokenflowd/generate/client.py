@@ -7,8 +7,10 @@ import contextlib
 import os
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -55,38 +57,59 @@ class ProviderClient:
         self._settings = settings
         self._opened: aiohttp.ClientSession | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        # llama-cpp-python's server breaks off an answer when it is asked anything else, even for
+        # its models: one's own servers are asked for them only between answers.
+        self._answers: Counter[str] = Counter()
+        self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def stream(self, candidate: Candidate, body: Mapping[str, Any]) -> ProviderStream:
         """An answer as it is made, begun: its first events are there."""
         provider = candidate.provider
-        with _boundary(provider):
-            async with asyncio.timeout(self._settings.first_token_timeout_s):
-                response = await self._post(candidate, body)
-                stream = ProviderStream(
-                    provider, response, self._settings.chunk_timeout_s, self._ending
-                )
-                try:
-                    await _expect(response, "text/event-stream")
-                    await stream.begin()
-                except BaseException:
-                    response.close()
-                    raise
+        end = await self._begin_answer(provider)
+        try:
+            with _boundary(provider):
+                async with asyncio.timeout(self._settings.first_token_timeout_s):
+                    response = await self._post(candidate, body)
+                    stream = ProviderStream(
+                        provider, response, self._settings.chunk_timeout_s, self._ending, end
+                    )
+                    try:
+                        await _expect(response, "text/event-stream")
+                        await stream.begin()
+                    except BaseException:
+                        response.close()
+                        raise
+        except BaseException:
+            end()
+            raise
         return stream
 
     async def complete(self, candidate: Candidate, body: Mapping[str, Any]) -> Piece:
         """An answer that comes whole."""
-        with _boundary(candidate.provider):
-            async with asyncio.timeout(self._settings.answer_timeout_s):
-                response = await self._post(candidate, body)
-                async with response:
+        end = await self._begin_answer(candidate.provider)
+        try:
+            with _boundary(candidate.provider):
+                async with (
+                    asyncio.timeout(self._settings.answer_timeout_s),
+                    await self._post(candidate, body) as response,
+                ):
                     await _expect(response, "application/json")
                     piece = read_piece(await _read_at_most(response, MAX_ANSWER_BYTES))
+        finally:
+            end()
         if piece.finish_reason is None:
             raise _error(candidate.provider, "bad_answer", "sent an answer without an end")
         return piece
 
-    async def models(self, provider: Provider) -> tuple[str, ...]:
-        """The ids of the models that it serves. Raises ProviderError."""
+    async def models(self, provider: Provider) -> tuple[str, ...] | None:
+        """The ids of the models that it serves; None while one's own server answers and is not to
+        be disturbed. Raises ProviderError."""
+        if not provider.is_own:
+            return await self._models(provider)
+        async with self._listing[provider.name]:
+            return None if self._answers[provider.name] else await self._models(provider)
+
+    async def _models(self, provider: Provider) -> tuple[str, ...]:
         seconds = LOCAL_PROBE_TIMEOUT_S if provider.is_local else PROBE_TIMEOUT_S
         with _boundary(provider):
             async with (
@@ -107,6 +130,14 @@ class ProviderClient:
         if any(model.owned_by == OWNER for model in models):
             raise _error(provider, "bad_answer", "is a TokenFlow daemon itself")
         return tuple(model.id for model in models)
+
+    async def _begin_answer(self, provider: Provider) -> Callable[[], None]:
+        """Waits until nobody asks for its models. What is returned ends the answer."""
+        if provider.is_own:
+            async with self._listing[provider.name]:
+                pass
+        self._answers[provider.name] += 1
+        return partial(self._answers.subtract, [provider.name])
 
     async def close(self) -> None:
         await asyncio.gather(*self._ending)
@@ -151,11 +182,13 @@ class ProviderStream:
         response: aiohttp.ClientResponse,
         chunk_timeout_s: float,
         ending: set[asyncio.Task[None]],
+        end: Callable[[], None],
     ) -> None:
         self._provider = provider
         self._response = response
         self._chunk_timeout_s = chunk_timeout_s
         self._ending = ending
+        self._end = end
         self._parser = EventParser()
         self._first: list[Piece] = []
         self._finished_at: float | None = None  # when the finish reason came
@@ -197,6 +230,7 @@ class ProviderStream:
 
     def close(self) -> None:
         """Tells the provider to stop, if it has not: a closed connection is the only way."""
+        self._end()
         if self._has_ended:
             self._ending.add(drain := asyncio.create_task(self._drain()))
             drain.add_done_callback(self._ending.discard)

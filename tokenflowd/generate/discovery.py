@@ -67,9 +67,15 @@ class Discovery:
     async def _check(self, provider: Provider) -> ServerState:
         if obstacle := provider.obstacle:
             return ServerState(provider, problem=obstacle)
+        known = self._states.get(provider.name)
+        had = known.models if known else ()
         started = time.monotonic()
         try:
             models = await self._client.models(provider)
         except ProviderError as error:
-            return ServerState(provider, problem=error.detail)
+            # One that is busy with somebody's answer may say nothing until it is done.
+            has = had if error.fault == "timeout" else ()
+            return ServerState(provider, has, problem=error.detail)
+        if models is None:
+            return ServerState(provider, had)
         return ServerState(provider, models, latency_ms=(time.monotonic() - started) * 1000)
