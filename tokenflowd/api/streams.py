@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 15.0
 # `write()` waits for ever for a client that does not read, once about 2.8 MB are on their way.
 STALLED_S = 15.0
+SMALL_BYTES = 32 * 1024
 
 
 class Streams:
@@ -115,19 +116,33 @@ class EventStream:
 
     async def send(self, events: bytes) -> None:
         """Raises ClientLeft, and ClientStalled once a client that reads nothing was cut off."""
-        async with self._lock:
-            self._last_write = time.monotonic()
-            try:
-                async with asyncio.timeout(STALLED_S):
-                    if not self.has_begun:
-                        await self.response.prepare(self._request)
-                    await self.response.write(events)
-            except TimeoutError:
-                if self._request.transport:
-                    self._request.transport.abort()
-                raise ClientStalled(f"the client read nothing for {STALLED_S:g} s") from None
-            except ConnectionResetError:
-                raise ClientLeft("the client left") from None
+        self._last_write = time.monotonic()
+        try:
+            if self._cannot_block(events):
+                await self.response.write(events)
+                return
+            async with self._lock, asyncio.timeout(STALLED_S):
+                if not self.has_begun:
+                    await self.response.prepare(self._request)
+                await self.response.write(events)
+        except TimeoutError:
+            if self._request.transport:
+                self._request.transport.abort()
+            raise ClientStalled(f"the client read nothing for {STALLED_S:g} s") from None
+        except ConnectionResetError:
+            raise ClientLeft("the client left") from None
+
+    def _cannot_block(self, events: bytes) -> bool:
+        """Whether the client has taken all that was sent, and this is less than a transport holds
+        before it makes its writer wait: no lock and no clock, which cost more than the write."""
+        transport = self._request.transport
+        return (
+            transport is not None
+            and self.has_begun
+            and not self._lock.locked()
+            and len(events) < SMALL_BYTES
+            and transport.get_write_buffer_size() == 0
+        )
 
     async def _fill_silence(self) -> None:
         with contextlib.suppress(ClientLeft, ClientStalled):

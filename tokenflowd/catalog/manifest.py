@@ -73,11 +73,15 @@ class Manifest(Struct, frozen=True):
         return lowered.index(label)
 
 
+# Made at import: msgspec 0.22 crashes when two threads are the first to decode a type at once.
+_decoder = msgspec.json.Decoder(Manifest)
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Raises ModelUnavailable when the manifest is missing, damaged or not about this folder."""
     path = folder / "manifest.json"
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = _decoder.decode(path.read_bytes())
     except FileNotFoundError:
         raise ModelUnavailable(f"no model in {folder}: manifest.json is missing") from None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -62,6 +62,7 @@ def main(
 
 async def _serve(config: Config) -> None:
     import asyncio
+    import gc
     import logging
     import signal
 
@@ -70,6 +71,9 @@ async def _serve(config: Config) -> None:
 
     services = Services(config)
     services.load()
+    # What is there now stays: the collector need not go through it again, 20 to 80 ms each time.
+    gc.collect()
+    gc.freeze()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -118,7 +116,7 @@ class ProviderClient:
                     f"{provider.base_url}/models",
                     headers=_authorization(provider),
                     allow_redirects=False,
-                    proxy=_proxy(provider),
+                    proxy=provider.proxy,
                 ) as response,
             ):
                 await _expect(response, "application/json")
@@ -169,7 +167,7 @@ class ProviderClient:
                 **_authorization(provider),
             },
             allow_redirects=False,  # the key is for this address only
-            proxy=_proxy(provider),
+            proxy=provider.proxy,
         )
 
 
@@ -394,11 +392,3 @@ def _reason(error: aiohttp.ClientConnectorError) -> str:
 
 def _authorization(provider: Provider) -> dict[str, str]:
     return {hdrs.AUTHORIZATION: f"Bearer {provider.key}"} if provider.key else {}
-
-
-def _proxy(provider: Provider) -> str | None:
-    """As the environment names it, but never between us and this machine."""
-    address = urlsplit(provider.base_url)
-    if provider.is_local or proxy_bypass(address.hostname or ""):
-        return None
-    return getproxies().get(address.scheme)

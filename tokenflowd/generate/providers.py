@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from tokenflowd.config import ProviderConfig, ServedModel
 from tokenflowd.generate.wire import Usage
@@ -22,11 +24,11 @@ class Provider:
     key: str = field(repr=False)
     offline: bool = False
 
-    @property
+    @cached_property
     def base_url(self) -> str:
         return self.settings.base_url.rstrip("/")
 
-    @property
+    @cached_property
     def is_local(self) -> bool:
         """Whether it is on this machine."""
         host = urlsplit(self.base_url).hostname or ""
@@ -34,6 +36,14 @@ class Provider:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return host == "localhost"
+
+    @cached_property
+    def proxy(self) -> str | None:
+        """As the environment names it, but never between us and this machine."""
+        address = urlsplit(self.base_url)
+        if self.is_local or proxy_bypass(address.hostname or ""):
+            return None
+        return getproxies().get(address.scheme)
 
     @property
     def is_own(self) -> bool:

@@ -1,12 +1,12 @@
 """OpenAI's chat completions as they come over the wire: what TokenFlow needs of them.
 
 Source: platform.openai.com/docs/api-reference/chat; `x_groq` is Groq's, `usage.cost` OpenRouter's.
-Everything else in an event stays in its bytes, which are passed on as they are.
+Everything else in an event stays in its bytes, which are passed on as they are. Nothing here can
+refer back to itself, so the garbage collector need not look at it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -28,36 +28,36 @@ class Usage(Struct, frozen=True):
     cost: Annotated[float, Meta(ge=0)] | None = None
 
 
-class Function(Struct, frozen=True):
+class Function(Struct, frozen=True, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class ToolCall(Struct, frozen=True):
+class ToolCall(Struct, frozen=True, gc=False):
     """A call, or in a stream the next part of one: `index` says of which."""
 
     index: int = 0
     function: Function = Function()
 
 
-class _Message(Struct, frozen=True):
+class _Message(Struct, frozen=True, gc=False):
     content: str | None = None
     tool_calls: list[ToolCall] | None = None
 
 
-class _Choice(Struct, frozen=True):
+class _Choice(Struct, frozen=True, gc=False):
     index: int = 0
     delta: _Message | None = None
     message: _Message | None = None
     finish_reason: str | None = None
 
 
-class _XGroq(Struct, frozen=True):
+class _XGroq(Struct, frozen=True, gc=False):
     usage: Any = None
     error: Any = None
 
 
-class _Answer(Struct, frozen=True):
+class _Answer(Struct, frozen=True, gc=False):
     choices: list[_Choice] | None = None
     usage: Any = None
     x_groq: _XGroq | None = None
@@ -67,8 +67,7 @@ class _Answer(Struct, frozen=True):
 _decoder = msgspec.json.Decoder(_Answer)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True, gc=False):
     """One event of a streamed answer, or a whole answer. `payload` is its JSON as it came.
 
     `text` and `tool_calls` are those of the first choice.
