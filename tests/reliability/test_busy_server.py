@@ -121,7 +121,7 @@ def test_a_server_that_is_too_busy_to_name_its_models_still_has_them(
 def test_a_server_that_is_gone_has_none(server: OneAtATime, beside: Daemon) -> None:
     server.close()
     assert found(beside)["models"] == []
-    assert beside.post("/api/generate", PROMPT).status == 422
+    assert beside.post("/api/generate", PROMPT).status == 404
 
 
 def test_a_server_is_not_asked_for_its_models_while_it_answers(

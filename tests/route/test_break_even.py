@@ -18,11 +18,16 @@ FAST = 10_000.0  # tokens a second that the compressor reads
         # A CPU reads 100 tokens/s: 5,000 tokens less are 50 s, for half a second.
         (10_000, Measured(FAST, 0.01, None), True, "saves 49 s"),
         # A fast provider without a price: half a second for nothing.
-        (5_000, Measured(FAST, 0.00002, None), False, "saves no money, loses 0.45 s"),
+        (
+            5_000,
+            Measured(FAST, 0.00002, None),
+            False,
+            "saves no money, delays the first token by 0.45 s",
+        ),
         # The same provider for money: 2,500 tokens of $0.60 a million.
         (5_000, Measured(FAST, 0.00002, 0.60), True, "saves $0.0015 for 0.45 s"),
         # Money, but at the price of too long a wait.
-        (50_000, Measured(FAST, 0.0, 0.60), False, "loses 5 s"),
+        (50_000, Measured(FAST, 0.0, 0.60), False, "by 5 s"),
         # Nothing is known of the provider's speed.
         (5_000, Measured(FAST, None, None), False, "is not measured yet"),
         (5_000, Measured(FAST, None, 0.60), True, "for 0.5 s"),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import KEY, config_in
 from tokenflowd.classify import Classification
-from tokenflowd.errors import InvalidField
+from tokenflowd.errors import InvalidField, NotFound
 from tokenflowd.generate import Candidate, Providers
 from tokenflowd.route import Rankings, Route, Router
 
@@ -119,7 +119,7 @@ def test_without_anybody_the_problem_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_that_nobody_can_be_asked_for_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidField, match="'gpt-99'"):
+    with pytest.raises(NotFound, match="'gpt-99'"):
         World(tmp_path, {}).router.for_model("gpt-99", [])
 
 

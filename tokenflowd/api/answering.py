@@ -23,7 +23,7 @@ from tokenflowd.compress.chat import (
     compressible_tokens,
     last_user_text,
 )
-from tokenflowd.errors import InvalidField, StoreDegraded
+from tokenflowd.errors import NotFound, StoreDegraded
 from tokenflowd.generate import AllFailed, Answer, Attempt, Candidate, Generation, Usage
 from tokenflowd.route import Decision, Measured, Route, decide
 from tokenflowd.services import Services
@@ -210,7 +210,7 @@ class Answering:
             route = self._choose(chat, classification)
             if route.candidates or refreshing is None:
                 return route
-        except InvalidField:
+        except NotFound:
             if refreshing is None:
                 raise
         await refreshing

@@ -355,7 +355,9 @@ def _boundary(provider: Provider) -> Iterator[None]:
         raise _error(provider, "timeout", "did not answer in time") from None
     except aiohttp.ClientConnectorError as error:
         raise _error(provider, "unreachable", f"cannot be reached: {_reason(error)}") from None
-    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError):
+    except aiohttp.ClientPayloadError:
+        raise _error(provider, "bad_answer", "broke off in the middle of an answer") from None
+    except aiohttp.ClientResponseError:
         raise _error(provider, "bad_answer", "broke the rules of HTTP") from None
     except (aiohttp.ClientError, OSError):
         raise _error(provider, "unreachable", "closed the connection") from None

@@ -53,6 +53,10 @@ def decide(tokens: int, measured: Measured, settings: RouteConfig) -> Decision:
     delay_s = spent_s if saved_s is None else -saved_s
     if saved_usd and delay_s <= settings.auto_max_delay_s:
         return Decision(True, f"saves ${saved_usd:.2g} for {delay_s:.2g} s")
-    known = "is not measured yet" if saved_s is None else f"loses {delay_s:.2g} s"
     cost = f"saves ${saved_usd:.2g}" if saved_usd else "saves no money"
-    return Decision(False, f"{cost}, {known}")
+    time = (
+        "the provider's speed is not measured yet"
+        if saved_s is None
+        else f"delays the first token by {delay_s:.2g} s"
+    )
+    return Decision(False, f"{cost}, {time}")

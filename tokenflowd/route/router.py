@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokenflowd.classify import Classification
 from tokenflowd.config import RouteConfig
-from tokenflowd.errors import InvalidField, ProviderError
+from tokenflowd.errors import InvalidField, NotFound, ProviderError
 from tokenflowd.generate import Candidate, Providers
 from tokenflowd.route.rankings import Rankings
 
@@ -48,7 +48,7 @@ class Router:
     ) -> Route:
         """Who serves `model`. `provider/model` names the provider, too.
 
-        Raises InvalidField when nobody is known to serve it.
+        Raises NotFound when nobody is known to serve it.
         """
         known = self._rankings.ranked_at(model) or [
             Candidate(provider, model)
@@ -68,7 +68,7 @@ class Router:
             if provider.key and not provider.obstacle
         ][:1]
         if not strangers:
-            raise InvalidField(
+            raise NotFound(
                 f"no provider here serves {model!r}; GET /v1/models lists the models that are here"
             )
         return self._route(model, reason, strangers, ())
