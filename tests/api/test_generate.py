@@ -120,9 +120,9 @@ def test_generate_needs_a_model(daemon: Daemon, body: dict[str, Any]) -> None:
     assert "model" in answered.json["detail"]
 
 
-def test_a_model_that_nobody_serves_is_422(daemon: Daemon) -> None:
+def test_a_model_that_nobody_serves_is_not_found(daemon: Daemon) -> None:
     answered = daemon.post(GENERATE, {"prompt": "Hi", "model": "nowhere-1"})
-    assert answered.status == 422
+    assert answered.status == 404
     assert "nowhere-1" in answered.json["detail"]
 
 
@@ -284,8 +284,8 @@ def test_the_provider_gets_the_compressed_prompt(open_relay: OpenRelay) -> None:
 @pytest.mark.parametrize(
     ("prompt", "model", "compressed", "reason"),
     [
-        ("Hi", PRICED, False, "1 tokens are too few"),
-        (LONG, "m1", False, "saves no money, is not measured yet"),
+        ("Hi", PRICED, False, "1 tokens that could be compressed are too few"),
+        (LONG, "m1", False, "saves no money, the provider's speed is not measured yet"),
         (LONG, PRICED, True, "saves $"),
     ],
     ids=["short", "no price", "long"],

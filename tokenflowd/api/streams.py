@@ -106,6 +106,7 @@ class EventStream:
             failure = TokenFlowError(OWN_FAULT)
         with contextlib.suppress(ClientLeft, ClientStalled, ConnectionResetError):
             if failure:
+                log.info("%s ends with an error: %s", self._request.path, failure.detail)
                 await self.send(self._failure(failure))
             await self.response.write_eof()
         return True

@@ -43,7 +43,7 @@ class Decision:
 def decide(tokens: int, measured: Measured, settings: RouteConfig) -> Decision:
     """For `tokens` that could be compressed to `settings.auto_ratio`."""
     if tokens < MIN_TOKENS:
-        return Decision(False, f"{tokens} tokens are too few")
+        return Decision(False, f"{tokens} tokens that could be compressed are too few")
     saved = round(tokens * (1 - settings.auto_ratio))
     spent_s = tokens / (measured.compressed_tokens_per_s or ASSUMED_TOKENS_PER_S)
     saved_s = measured.saved_s(saved, spent_s)
