@@ -225,6 +225,22 @@ def default_toml() -> str:
     return resources.files("tokenflowd").joinpath("config.toml").read_text("utf-8")
 
 
+def write_setting(file: Path, section: str, key: str, value: str) -> None:
+    """Sets one value in the TOML file, whose comments and order stay. Raises ConfigError."""
+    import tomlkit
+
+    try:
+        text = file.read_text("utf-8") if file.exists() else ""
+        document = tomlkit.parse(text)
+        document.setdefault(section, tomlkit.table())[key] = value
+        new = file.with_name(f"{file.name}.new")
+        new.touch(mode=0o600)
+        new.write_text(tomlkit.dumps(document), "utf-8")
+        new.replace(file)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
+
+
 def _shipped_tables() -> dict[str, Any]:
     return tomllib.loads(resources.files("tokenflowd").joinpath("defaults.toml").read_text("utf-8"))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from tokenflowd.catalog import Catalog, Task
 from tokenflowd.classify import Classifier, EmbeddingScorer, PairScorer, Scorer
@@ -21,6 +22,12 @@ from tokenflowd.store import Store
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
+ModelRole = Literal["compressor", "classifier", "embedder"]
+ROLES: dict[Task, ModelRole] = {
+    "token-classification": "compressor",
+    "zero-shot-classification": "classifier",
+    "sentence-embedding": "embedder",
+}
 
 
 class OnDemand(Generic[S]):
@@ -30,7 +37,7 @@ class OnDemand(Generic[S]):
     next request: it may have been installed anew meanwhile.
     """
 
-    def __init__(self, model_id: str, make: Callable[[], S]) -> None:
+    def __init__(self, model_id: str, make: Callable[[str], S]) -> None:
         self.model_id = model_id
         self.problem: str | None = None
         self._make = make
@@ -46,12 +53,19 @@ class OnDemand(Generic[S]):
         with self._lock:
             if self._made is None:
                 try:
-                    self._made = self._make()
+                    self._made = self._make(self.model_id)
                 except ModelUnavailable as error:
                     self.problem = error.detail
                     raise
                 self.problem = None
             return self._made
+
+    def use(self, model_id: str) -> None:
+        """From now on, of that model. What is under way ends with the one before, which goes
+        when nobody uses it any more. Raises ModelUnavailable; then all stays as it was."""
+        made = self._make(model_id)
+        with self._lock:
+            self.model_id, self._made, self.problem = model_id, made, None
 
 
 class Services:
@@ -69,10 +83,15 @@ class Services:
         self.discovery = Discovery(self.generator.client, self.providers)
         self.compressor = OnDemand(config.models.compressor, self._compressor)
         self.classifier = OnDemand(config.models.classifier, self._classifier)
-        self._embedding = OnDemand(config.models.embedder, self._embedding_scorer)
-        self._catalog = Catalog(config.models_dir)
+        self.embedder = OnDemand(config.models.embedder, self._embedding_scorer)
+        self.by_role: dict[ModelRole, OnDemand[Any]] = {
+            "compressor": self.compressor,
+            "classifier": self.classifier,
+            "embedder": self.embedder,
+        }
+        self.catalog = Catalog(config.models_dir)
         self._tokenizers = TokenizerShelf()
-        self._loaded: list[EncoderModel] = []
+        self._loaded: weakref.WeakSet[EncoderModel] = weakref.WeakSet()
         self.store = Store(config.database)  # last: it starts a thread and takes the directory
 
     def load(self) -> None:
@@ -89,25 +108,24 @@ class Services:
     async def close(self) -> None:
         self.discovery.close()
         await self.generator.client.close()
-        for model in self._loaded:
+        for model in list(self._loaded):
             model.close()
         self.store.close()
 
-    def _compressor(self) -> Compressor:
-        model = self._load(self.config.models.compressor, "token-classification")
-        return Compressor(model, self.config.compress)
+    def _compressor(self, model_id: str) -> Compressor:
+        return Compressor(self._load(model_id, "token-classification"), self.config.compress)
 
-    def _classifier(self) -> Classifier:
+    def _classifier(self, model_id: str) -> Classifier:
         settings = self.config.classify
-        model = self._load(self.config.models.classifier, "zero-shot-classification")
+        model = self._load(model_id, "zero-shot-classification")
         pair = PairScorer(model, settings.hypothesis_template)
-        return Classifier(pair, self._embedding.get, settings)
+        return Classifier(pair, self.embedder.get, settings)
 
-    def _embedding_scorer(self) -> Scorer:
-        return EmbeddingScorer(self._load(self.config.models.embedder, "sentence-embedding"))
+    def _embedding_scorer(self, model_id: str) -> Scorer:
+        return EmbeddingScorer(self._load(model_id, "sentence-embedding"))
 
     def _load(self, model_id: str, task: Task) -> EncoderModel:
-        manifest = self._catalog.manifest(model_id, task=task)
-        model = load_model(self._catalog.folder(manifest.id), self.config.engine, self._tokenizers)
-        self._loaded.append(model)
+        manifest = self.catalog.manifest(model_id, task=task)
+        model = load_model(self.catalog.folder(manifest.id), self.config.engine, self._tokenizers)
+        self._loaded.add(model)
         return model

@@ -16,6 +16,7 @@ from tokenflowd.api.guards import json_response
 from tokenflowd.api.health import HealthResource
 from tokenflowd.api.history import HistoryResource
 from tokenflowd.api.metrics import Metrics, MetricsResource
+from tokenflowd.api.models import ModelsResource
 from tokenflowd.api.offload import Offload
 from tokenflowd.api.openai import OpenAIResource
 from tokenflowd.api.openapi import Operation, openapi_document
@@ -32,12 +33,15 @@ from tokenflowd.api.schemas import (
     Health,
     HistoryPage,
     HistoryQuery,
+    InstalledModel,
     MetricsQuery,
     ModelList,
     OpenAIError,
     ProviderOut,
     RankingOut,
     SelectRequest,
+    UsedModel,
+    UseModelRequest,
 )
 from tokenflowd.api.streams import Streams
 from tokenflowd.services import Services
@@ -80,6 +84,7 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
     generate = GenerateResource(services.config.server, answering, recorder, streams)
     openai = OpenAIResource(services, answering, recorder, streams)
     providers = ProvidersResource(services.providers, services.discovery)
+    models = ModelsResource(services, offload)
     metrics = MetricsResource(counters, services.store, reads)
     health = HealthResource(services, streams)
 
@@ -172,6 +177,35 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
             history.delete,
             "Forget one request",
             status=204,
+        ),
+        route(
+            "GET",
+            "/api/models",
+            models.list,
+            "The installed models, and which are in use",
+            list[InstalledModel],
+        ),
+        route(
+            "GET",
+            "/api/models/{id}",
+            models.get,
+            "Everything about one model, after its files were verified",
+            dict[str, Any],
+        ),
+        route(
+            "DELETE",
+            "/api/models/{id}",
+            models.remove,
+            "Remove a model that is not in use",
+            status=204,
+        ),
+        route(
+            "POST",
+            "/api/models/use",
+            models.use,
+            "Switch to a model, without a restart",
+            UsedModel,
+            body=UseModelRequest,
         ),
         route(
             "GET",

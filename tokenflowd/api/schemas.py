@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tokenflowd.catalog import Task
 from tokenflowd.config import Mode, PreserveKind
 from tokenflowd.route import DEFAULT_CATEGORIES
+from tokenflowd.services import ModelRole
 
 MAX_CATEGORIES = 256
 MAX_CATEGORY_CHARS = 200
@@ -144,6 +146,30 @@ class ListedModel(Struct, frozen=True):
 class ModelList(Struct, frozen=True):
     data: list[ListedModel]
     object: Literal["list"] = "list"
+
+
+class UseModelRequest(Struct, frozen=True):
+    id: Annotated[str, Meta(min_length=1)]
+
+
+class InstalledModel(Struct, frozen=True):
+    id: str
+    name: str
+    version: str
+    task: Task
+    role: Annotated[ModelRole, Meta(description="What models of this task do here")]
+    active: bool
+    shipped: bool
+    bytes: int
+    licence: str
+
+
+class UsedModel(Struct, frozen=True):
+    id: str
+    role: ModelRole
+    overruled_by: Annotated[
+        str | UnsetType, Meta(description="A variable that names another at the next start")
+    ] = UNSET
 
 
 class ProviderOut(Struct, frozen=True):

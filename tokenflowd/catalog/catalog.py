@@ -48,6 +48,11 @@ class Catalog:
         return list(found.values())
 
 
+def is_shipped(folder: Path) -> bool:
+    """Whether the model in `folder` is part of the program, and not the user's to remove."""
+    return folder.parent == shipped_models_dir()
+
+
 def shipped_models_dir() -> Path:
     spec = importlib.util.find_spec("tokenflowd.weights")
     if spec is None or not spec.submodule_search_locations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,18 @@ from tokenflowd.config import EngineConfig
 from tokenflowd.engine.batcher import Batcher
 from tokenflowd.engine.session import OnnxSession
 from tokenflowd.engine.tokenizer import EncodedSequence, TokenizerShelf
+from tokenflowd.errors import ModelUnavailable
 
 # More threads than this gain nothing on sequences of a few hundred tokens.
 MAX_THREADS = 4
 
 
 class EncoderModel:
-    """An encoder with its tokenizer. Pickles as its folder, so that workers load their own."""
+    """An encoder with its tokenizer. Pickles as its folder, so that workers load their own.
+
+    Its thread ends with `close`, or once nobody holds the model any more: one that was replaced
+    stays for as long as somebody still uses it.
+    """
 
     def __init__(
         self, folder: Path, manifest: Manifest, settings: EngineConfig, shelf: TokenizerShelf
@@ -45,12 +51,16 @@ class EncoderModel:
             inputs=manifest.inputs,
             threads=settings.threads or min(MAX_THREADS, os.cpu_count() or 1),
         )
+        if session.answers_per_token != (manifest.task == "token-classification"):
+            raise ModelUnavailable(f"model {manifest.id}: its graph is not for {manifest.task}")
         self._batcher = Batcher(
             session.run,
             batch_tokens=settings.batch_tokens,
             queue_tokens=settings.queue_tokens,
             name=manifest.id,
         )
+        # Of the batcher only, which does not hold the model in turn.
+        self.close = weakref.finalize(self, self._batcher.close)
 
     def run(
         self, sequences: Sequence[EncodedSequence], *, stop: threading.Event | None = None
@@ -61,9 +71,6 @@ class EncoderModel:
         Raises Busy, Cancelled.
         """
         return self._batcher(sequences, stop)
-
-    def close(self) -> None:
-        self._batcher.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_model, (self._folder, self._settings)

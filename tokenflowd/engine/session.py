@@ -36,7 +36,7 @@ class OnnxSession:
         except Exception as error:  # the runtime raises a dozen types of its own
             raise ModelUnavailable(f"model {name}: ONNX Runtime cannot load it: {error}") from error
         self._inputs = inputs
-        self._per_token = len(self._session.get_outputs()[0].shape) == 3
+        self.answers_per_token = len(self._session.get_outputs()[0].shape) == 3
 
     def run(self, batch: list[EncodedSequence]) -> list[Floats]:
         """The first output for each sequence: float32, shape (length, k) for models that
@@ -50,7 +50,7 @@ class OnnxSession:
             if "token_type_ids" in arrays:
                 arrays["token_type_ids"][row, columns] = sequence.type_ids
         output = self._session.run(None, arrays)[0]
-        if self._per_token:
+        if self.answers_per_token:
             return [output[row, : len(sequence)] for row, sequence in enumerate(batch)]
         return list(output)
 
