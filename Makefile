@@ -11,8 +11,8 @@ run: $(VENV)/run.stamp  ## start the daemon on http://localhost:8000
 test: $(VENV)/test.stamp lint  ## everything that needs neither torch nor a network
 	$(BIN)/python -m pytest
 
-test-export: $(VENV)/export.stamp  ## parity with llmlingua; needs torch (1.5 GB)
-	$(BIN)/python -m pytest tests/parity
+test-export: $(VENV)/export.stamp  ## exports, parity with llmlingua; needs torch (1.5 GB)
+	$(BIN)/python -m pytest tests/parity tests/export
 
 test-llm: $(VENV)/llm.stamp  ## answers of a real small model; builds llama-cpp-python (minutes)
 	$(BIN)/python -m pytest tests/local_llm

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import tokenflowd
 from tests.upstream import Script, Upstream
 from tokenflowd.catalog import Catalog
 from tokenflowd.compress import Compressor
@@ -23,7 +24,7 @@ from tokenflowd.server import serve
 from tokenflowd.services import Services
 
 KEY = "canary-key-51c2f0"  # must never be seen anywhere but in a request's Authorization
-TEXTS = Path(__file__).parent / "texts"
+TEXTS = Path(tokenflowd.__file__).parent / "export" / "texts"
 
 
 def text(name: str) -> str:

@@ -173,6 +173,12 @@ class StoreDegraded(TokenFlowError):
     error = "history unavailable"
 
 
+class ExportError(TokenFlowError):
+    """A checkpoint cannot be turned into a model."""
+
+    error = "export"
+
+
 class ConfigError(TokenFlowError):
     """The configuration cannot be used as it stands."""
 

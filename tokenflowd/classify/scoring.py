@@ -68,8 +68,13 @@ class PairScorer:
         hypotheses = [self._template.replace("{}", label) for label in labels]
         longest = max(map(tokenizer.length, hypotheses))
         room = manifest.window_tokens - tokenizer.pair_special_tokens - longest
-        premise = tokenizer.shorten(text, max(room, manifest.window_tokens // 4))
-        outputs = self._model.run(tokenizer.pairs(premise, hypotheses), stop=stop)
+        room = max(room, manifest.window_tokens // 4)
+        sequences = tokenizer.pairs(tokenizer.shorten(text, room), hypotheses)
+        # Head and tail may have a token more together than they had in the whole text.
+        excess = max(map(len, sequences)) - manifest.max_tokens
+        if 0 < excess < room // 2:
+            sequences = tokenizer.pairs(tokenizer.shorten(text, room - 2 * excess), hypotheses)
+        outputs = self._model.run(sequences, stop=stop)
         logits = np.stack(outputs) / manifest.temperature
         entailment, contradiction = logits[:, self._entailment], logits[:, self._contradiction]
         if multi_label:

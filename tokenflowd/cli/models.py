@@ -53,6 +53,63 @@ def verify(data_dir: str | None, model_ids: tuple[str, ...]) -> None:
 
 
 @models.command()
+@click.argument("source", metavar="OWNER/NAME|FOLDER")
+@click.option("--id", "model_id", default="", help="[default: from the name]")
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "fp16", "fp32"]),
+    default="int8",
+    show_default=True,
+)
+@click.pass_obj
+def export(data_dir: str | None, source: str, model_id: str, precision: Any) -> None:
+    """Turn an LLMLingua-2 or NLI checkpoint of Hugging Face into a model of this machine."""
+    import os
+
+    from rich.console import Console
+
+    from tokenflowd.cli.session import configuration, errors_for_people
+
+    # What a hub does not have cannot be looked for, and nobody is told what is exported.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    console = Console(stderr=True)
+    with errors_for_people(), console.status("starting…") as status:
+        config = configuration(data_dir)
+        try:
+            from tokenflowd.export import export_model
+
+            report = export_model(
+                source,
+                config.models_dir,
+                model_id=model_id,
+                precision=precision,
+                threads=config.engine.threads or min(4, os.cpu_count() or 1),
+                progress=lambda step: status.update(f"{step}…"),
+            )
+        except ImportError as error:
+            raise click.ClickException(
+                f"{error.name} is not installed: pip install 'tokenflow[export]'"
+            ) from None
+    _print_report(report)
+
+
+def _print_report(report: Any) -> None:
+    kept, count = report.agreement.decisions, report.agreement.count
+    click.echo(f"{report.model_id}: {report.scheme}")
+    click.echo(
+        f"  size      {report.bytes_before / 1e6:9.1f} MB → {report.bytes_after / 1e6:.1f} MB"
+    )
+    click.echo(
+        f"  speed     {report.ms_before:9.1f} ms → {report.ms_after:.1f} ms for 256 tokens "
+        f"({report.ms_before / report.ms_after:.1f}x)"
+    )
+    click.echo(f"  agreement {kept:9.2%} of {count} decisions are those of PyTorch in fp32")
+    click.echo(f"  fp32 graph: logits within {report.fp32.difference:.1g} of PyTorch's")
+    click.echo(f"  took {report.seconds:.0f} s; it is in {report.folder}")
+    click.echo(f"Use it with: tokenflow models use {report.model_id}")
+
+
+@models.command()
 @click.argument("model_id", metavar="ID")
 @click.pass_obj
 def use(data_dir: str | None, model_id: str) -> None:

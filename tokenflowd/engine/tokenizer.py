@@ -111,6 +111,12 @@ class SubwordTokenizer:
         """Tokens of a short text, without special ones."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
+    def knows(self, text: str) -> bool:
+        """Whether the vocabulary has something for all of `text`."""
+        unknown = self._tokenizer.token_to_id(_unknown_token(self._tokenizer))
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return unknown is None or unknown not in ids
+
     def shorten(self, text: str, limit: int) -> str:
         """`text` itself if it has at most `limit` tokens, else its head and its tail.
 
@@ -146,6 +152,10 @@ class TokenizerShelf:
             if sha256 not in self._known:
                 self._known[sha256] = SubwordTokenizer(path)
             return self._known[sha256]
+
+
+def _unknown_token(tokenizer: Tokenizer) -> str:
+    return getattr(tokenizer.model, "unk_token", None) or "<unk>"
 
 
 def _sequence(encoding: Encoding) -> EncodedSequence:
