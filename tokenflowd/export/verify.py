@@ -29,10 +29,11 @@ PREMISE_CHARS = 150
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """`difference` is the largest between two logits, `decisions` the share that is the same, of
-    `count`: words kept or dropped, or the label that ranks first."""
+    """`difference` is the largest between two logits, whose largest is `scale`; `decisions` the
+    share that is the same, of `count`: words kept or dropped, or the label that ranks first."""
 
     difference: float
+    scale: float
     decisions: float
     count: int
 
@@ -87,7 +88,7 @@ def texts() -> tuple[str, ...]:
 
 
 def _compare_words(tokenizer: SubwordTokenizer, reference: Run, candidate: Run) -> Agreement:
-    difference, same, count = 0.0, 0, 0
+    difference, scale, same, count = 0.0, 0.0, 0, 0
     room = WINDOW_TOKENS - tokenizer.special_tokens
     for text in texts():
         subwords = tokenizer.subwords(text)
@@ -97,10 +98,11 @@ def _compare_words(tokenizer: SubwordTokenizer, reference: Run, candidate: Run) 
             sequence = tokenizer.sequence(subwords.ids[window])
             outputs = [tokenizer.unwrap(run(sequence)) for run in (reference, candidate)]
             difference = max(difference, float(np.abs(outputs[0] - outputs[1]).max()))
+            scale = max(scale, float(np.abs(outputs[0]).max()))
             kept = [_kept_words(output, words[window]) for output in outputs]
             same += int((kept[0] == kept[1]).sum())
             count += kept[0].size
-    return Agreement(difference, same / count, count)
+    return Agreement(difference, scale, same / count, count)
 
 
 def _compare_labels(
@@ -108,15 +110,16 @@ def _compare_labels(
 ) -> Agreement:
     hypotheses = [f"This example is about {label}." for label in LABELS]
     room -= tokenizer.pair_special_tokens + max(map(tokenizer.length, hypotheses))
-    difference, same = 0.0, 0
+    difference, scale, same = 0.0, 0.0, 0
     premises = _premises()
     for premise in premises:
         pairs = tokenizer.pairs(tokenizer.shorten(premise, room), hypotheses)
         outputs = [np.stack([run(pair) for pair in pairs]) for run in (reference, candidate)]
         difference = max(difference, float(np.abs(outputs[0] - outputs[1]).max()))
+        scale = max(scale, float(np.abs(outputs[0]).max()))
         first = [output[:, entailment].argmax() for output in outputs]
         same += int(first[0] == first[1])
-    return Agreement(difference, same / len(premises), len(premises))
+    return Agreement(difference, scale, same / len(premises), len(premises))
 
 
 def _premises() -> Sequence[str]:
