@@ -118,3 +118,8 @@ def _download(source: str) -> Path:
         ) from None
     except HfHubHTTPError as error:
         raise ExportError(f"the hub does not give {source}: {error.server_message}") from None
+    except OSError as error:  # of requests, too, whose errors are all of this kind
+        raise ExportError(
+            f"the download of {source} broke off ({type(error).__name__}); the same command keeps "
+            "what is there and goes on"
+        ) from None
