@@ -94,8 +94,15 @@ def _scale_weights(folder: Path, factor: float) -> None:
 
 def test_what_is_there_already_is_not_overwritten(made: dict[str, Path], tmp_path: Path) -> None:
     exported(made, "bert", tmp_path)
-    with pytest.raises(ExportError, match="is there already"):
+    with pytest.raises(ExportError, match="there is a model bert-int8 already"):
         exported(made, "bert", tmp_path)
+
+
+@pytest.mark.parametrize("model_id", ["../outside", "a/b", " ", ".hidden", "tokenflow-compressor"])
+def test_an_id_leads_nowhere_else(made: dict[str, Path], model_id: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="id"):
+        exported(made, "bert", tmp_path, model_id=model_id)
+    assert not list(tmp_path.glob("**/model.onnx"))
 
 
 def test_an_export_that_ends_early_leaves_nothing(made: dict[str, Path], tmp_path: Path) -> None:

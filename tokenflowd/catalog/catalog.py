@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenflowd.catalog.manifest import Manifest, Task, read_manifest
 from tokenflowd.errors import ModelUnavailable
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Catalog:
@@ -20,7 +20,7 @@ class Catalog:
 
     def folder(self, model_id: str) -> Path:
         """The folder of `model_id`. Raises ModelUnavailable."""
-        if not _ID.fullmatch(model_id):
+        if not MODEL_ID.fullmatch(model_id):
             raise ModelUnavailable(f"{model_id!r} is not a model id")
         for root in self._roots:
             if (root / model_id / "manifest.json").is_file():

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from tokenflowd import __version__
+from tokenflowd.catalog.catalog import MODEL_ID, shipped_models_dir
 from tokenflowd.catalog.manifest import MODEL_FILE, SCHEMA, TOKENIZER_FILE, File, Manifest
 from tokenflowd.engine.tokenizer import EncodedSequence, SubwordTokenizer
 from tokenflowd.errors import ExportError
@@ -98,9 +99,8 @@ def export_model(
     checkpoint = find_checkpoint(source)
     task = checkpoint.task
     model_id = model_id or _id_of(checkpoint, precision)
+    _check_free(model_id, models_dir)
     target = models_dir / model_id
-    if target.exists():
-        raise ExportError(f"{target} is there already: `tokenflow models remove {model_id}`")
     models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     for killed in models_dir.glob(f".{model_id}-*"):  # an export that could not clean up
         shutil.rmtree(killed)
@@ -114,25 +114,25 @@ def export_model(
         exported = graph.export_fp32(checkpoint, work / "fp32")
         inputs = graph.inputs_of(exported)
 
-        progress("comparing it with PyTorch")
+        progress("fusing nodes")
+        fused = work / "fused.onnx"
+        graph.fuse(exported, checkpoint, fused)
+
+        progress("comparing with PyTorch")
         torch_run = torch_runner(checkpoint)
         reference = _remembering(torch_run)
 
         def held_against(file: Path) -> Agreement:
             return compare(checkpoint, tokenizer, reference, onnx_runner(file, inputs, threads))
 
-        fp32 = held_against(exported)
+        fp32 = held_against(fused)
+        if not _is_rounding(fp32):  # then the fusion is not for this model
+            fused, fp32 = exported, held_against(exported)
         if not _is_rounding(fp32):
             raise ExportError(
                 f"the exported graph of {source} is not what PyTorch computes: its logits differ "
                 f"by {fp32.difference:.2g}, where the largest is {fp32.scale:.2g}"
             )
-        progress("fusing nodes")
-        fused = work / "fused.onnx"
-        graph.fuse(exported, checkpoint, fused)
-        if not _is_rounding(held_against(fused)):
-            fused = exported
-
         for name in _made(precision, fused, result / MODEL_FILE, progress):
             scheme, agreement = name, held_against(result / MODEL_FILE)
             if agreement.decisions >= BARS[task]:
@@ -161,6 +161,17 @@ def export_model(
         )
         result.rename(target)
     return report
+
+
+def _check_free(model_id: str, models_dir: Path) -> None:
+    if not MODEL_ID.fullmatch(model_id):
+        raise ExportError(f"{model_id!r} cannot be a model's id: letters, digits, `.`, `_` and `-`")
+    if (models_dir / model_id).exists():
+        raise ExportError(
+            f"there is a model {model_id} already: `tokenflow models remove {model_id}`"
+        )
+    if (shipped_models_dir() / model_id).exists():
+        raise ExportError(f"{model_id} is the id of a model that is part of TokenFlow")
 
 
 def _is_rounding(agreement: Agreement) -> bool:
