@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tokenflowd.api.classify import record_of as classification_record
+from tokenflowd.api.classify import classify
 from tokenflowd.api.compress import record_of as compression_record
 from tokenflowd.api.offload import Offload
 from tokenflowd.api.recording import Draft
@@ -151,7 +151,11 @@ class Answering:
         prompt = last_user_text(chat.messages)
         draft.input = prompt
         draft.messages = tuple(map(_as_sent, chat.messages))
-        classification = await self._classify(draft, chat, prompt) if chat.model == AUTO else None
+        classification = None
+        if chat.model == AUTO:
+            classification, _ = await classify(
+                self._services, self._offload, draft, prompt, chat.categories
+            )
         plan = Plan(chat, await self._route(chat, classification), chat.messages, classification)
         draft.generation = plan.record
         draft.model = plan.selected_model
@@ -190,17 +194,6 @@ class Answering:
         plan.attempts = answer.attempts
         draft.model = answer.candidate.model
         draft.output = lambda: answer.text
-
-    async def _classify(self, draft: Draft, chat: Chat, prompt: str) -> Classification:
-        classifier = await self._offload.run(self._services.classifier.get)
-        classification: Classification = await self._offload.run_stoppable(
-            classifier.classify, prompt, chat.categories
-        )
-        recommended = self._services.rankings.recommended_model(
-            classification.top_category, classification.confidence
-        )
-        draft.classification = classification_record(classification, False, recommended)
-        return classification
 
     async def _route(self, chat: Chat, classification: Classification | None) -> Route:
         """As the servers of this machine were last seen; when nobody else can answer, as they

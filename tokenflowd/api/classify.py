@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from tokenflowd.api.bodies import read_json
@@ -24,18 +26,15 @@ class ClassifyResource:
         async def work(draft: Draft) -> ClassifyResponse:
             wanted = await read_json(request, ClassifyRequest, self._services.config.server)
             draft.input = wanted.prompt
-            classifier = await self._offload.run(self._services.classifier.get)
-            classification = await self._offload.run_stoppable(
-                classifier.classify,
+            classification, recommended = await classify(
+                self._services,
+                self._offload,
+                draft,
                 wanted.prompt,
                 wanted.possible_categories,
                 multi_label=wanted.multi_label,
             )
             draft.model = classification.model_id
-            recommended = self._services.rankings.recommended_model(
-                classification.top_category, classification.confidence
-            )
-            draft.classification = record_of(classification, wanted.multi_label, recommended)
             return ClassifyResponse(
                 id=draft.id,
                 top_category=classification.top_category,
@@ -49,14 +48,28 @@ class ClassifyResource:
         return json_response(await self._recorder.record("classify", request, work))
 
 
-def record_of(
-    classification: Classification, multi_label: bool, recommended_model: str
-) -> ClassificationRecord:
-    """The history's row."""
-    return ClassificationRecord(
+async def classify(
+    services: Services,
+    offload: Offload,
+    draft: Draft,
+    prompt: str,
+    categories: Sequence[str],
+    *,
+    multi_label: bool = False,
+) -> tuple[Classification, str]:
+    """The classification and the model that suits it, which the draft knows from now on, too."""
+    classifier = await offload.run(services.classifier.get)
+    classification: Classification = await offload.run_stoppable(
+        classifier.classify, prompt, categories, multi_label=multi_label
+    )
+    recommended = services.rankings.recommended_model(
+        classification.top_category, classification.confidence
+    )
+    draft.classification = ClassificationRecord(
         top_category=classification.top_category,
         confidence=classification.confidence,
         scores=classification.scores,
         multi_label=multi_label,
-        recommended_model=recommended_model,
+        recommended_model=recommended,
     )
+    return classification, recommended

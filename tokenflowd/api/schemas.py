@@ -19,6 +19,7 @@ MAX_CATEGORY_CHARS = 200
 MAX_FORCE_TOKENS = 100  # LLMLingua-2's max_force_token
 
 Category = Annotated[str, Meta(min_length=1, max_length=MAX_CATEGORY_CHARS, pattern=r"\S")]
+Categories = Annotated[tuple[Category, ...], Meta(min_length=1, max_length=MAX_CATEGORIES)]
 
 
 class Error(Struct, frozen=True):
@@ -67,9 +68,7 @@ class CompressResponse(Struct, frozen=True):
 
 class ClassifyRequest(Struct, frozen=True):
     prompt: str
-    possible_categories: Annotated[
-        tuple[Category, ...], Meta(min_length=1, max_length=MAX_CATEGORIES)
-    ] = DEFAULT_CATEGORIES
+    possible_categories: Categories = DEFAULT_CATEGORIES
     multi_label: bool = False
 
 
@@ -95,9 +94,7 @@ class SelectRequest(Struct, frozen=True):
     prompt: Annotated[str, Meta(description="Said last; may be empty if there are messages")] = ""
     messages: Annotated[list[ChatMessage], Meta(description="What was said before")] = []
     system: str = ""
-    possible_categories: Annotated[
-        tuple[Category, ...], Meta(min_length=1, max_length=MAX_CATEGORIES)
-    ] = DEFAULT_CATEGORIES
+    possible_categories: Categories = DEFAULT_CATEGORIES
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Meta(ge=0, le=1)] = 0.9
     max_tokens: Annotated[int, Meta(gt=0)] = 250
@@ -116,9 +113,7 @@ class TokenFlowOptions(Struct, frozen=True):
 
     compress: Compress | None = None
     compress_last_turn: bool = False
-    possible_categories: Annotated[
-        tuple[Category, ...], Meta(min_length=1, max_length=MAX_CATEGORIES)
-    ] = DEFAULT_CATEGORIES
+    possible_categories: Categories = DEFAULT_CATEGORIES
     provider: str = ""
 
 

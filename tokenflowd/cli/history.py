@@ -67,10 +67,10 @@ def list_requests(
 def show(data_dir: str | None, request_id: str) -> None:
     """Print everything about one request as JSON."""
     from tokenflowd.cli.compress import print_json
-    from tokenflowd.cli.session import configuration, daemon, errors_for_people
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people, quoted
 
     with errors_for_people(), daemon(configuration(data_dir)) as client:
-        print_json(client.get(f"/api/history/{_quoted(request_id)}"))
+        print_json(client.get(f"/api/history/{quoted(request_id)}"))
 
 
 @history.command()
@@ -78,10 +78,10 @@ def show(data_dir: str | None, request_id: str) -> None:
 @click.pass_obj
 def delete(data_dir: str | None, request_id: str) -> None:
     """Forget one request."""
-    from tokenflowd.cli.session import configuration, daemon, errors_for_people
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people, quoted
 
     with errors_for_people(), daemon(configuration(data_dir)) as client:
-        client.delete(f"/api/history/{_quoted(request_id)}")
+        client.delete(f"/api/history/{quoted(request_id)}")
 
 
 @history.command()
@@ -96,12 +96,6 @@ def export(data_dir: str | None) -> None:
         client.open("/api/history/export") as lines,
     ):
         shutil.copyfileobj(lines, sys.stdout.buffer)
-
-
-def _quoted(request_id: str) -> str:
-    from urllib.parse import quote
-
-    return quote(request_id, safe="")
 
 
 def _line(row: dict[str, Any]) -> str:

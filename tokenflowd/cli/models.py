@@ -128,19 +128,15 @@ def use(data_dir: str | None, model_id: str) -> None:
 @click.pass_obj
 def remove(data_dir: str | None, model_id: str) -> None:
     """Remove a model that is not in use."""
-    from urllib.parse import quote
-
-    from tokenflowd.cli.session import configuration, daemon, errors_for_people
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people, quoted
 
     with errors_for_people(), daemon(configuration(data_dir)) as client:
-        client.delete(f"/api/models/{quote(model_id, safe='')}")
+        client.delete(f"/api/models/{quoted(model_id)}")
 
 
 def _verified(data_dir: str | None, model_ids: Any) -> list[dict[str, Any]]:
-    from urllib.parse import quote
-
-    from tokenflowd.cli.session import configuration, daemon, errors_for_people
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people, quoted
 
     with errors_for_people(), daemon(configuration(data_dir)) as client:
         wanted = model_ids or [model["id"] for model in client.get("/api/models")]
-        return [client.get(f"/api/models/{quote(model_id, safe='')}") for model_id in wanted]
+        return [client.get(f"/api/models/{quoted(model_id)}") for model_id in wanted]

@@ -94,6 +94,11 @@ class DaemonClient:
             return json.load(response)
 
 
+def quoted(name: str) -> str:
+    """A name as one segment of a path."""
+    return urllib.parse.quote(name, safe="")
+
+
 def events(response: IO[bytes]) -> Iterator[tuple[str, str]]:
     """The name and data of each server-sent event, as they come."""
     name, data = "", []
