@@ -157,6 +157,17 @@ def events(*payloads: bytes) -> Script:
     return script
 
 
+def until_eof(stream: bytes) -> Script:
+    """The stream in a body that only the end of the connection ends."""
+
+    async def script(wire: Wire, request: Received) -> None:
+        await wire.head_until_eof()
+        await wire.send(stream)
+        await wire.close()
+
+    return script
+
+
 class Upstream:
     """Serves until closed. Each chat completion takes the next script; the last one stays."""
 

@@ -9,7 +9,18 @@ import time
 import pytest
 
 from tests.conftest import KEY, NOWHERE, Event, OpenRelay, Relay, text_of
-from tests.upstream import DONE, Received, Script, Upstream, Wire, chunk, event, events, failure
+from tests.upstream import (
+    DONE,
+    Received,
+    Script,
+    Upstream,
+    Wire,
+    chunk,
+    event,
+    events,
+    failure,
+    until_eof,
+)
 
 ONCE = {"retries": 0}
 # The timeouts of these tests are 0.3 s.
@@ -175,15 +186,6 @@ def test_a_connection_that_breaks_within_the_answer_is_a_bad_answer(
 ) -> None:
     relay = open_relay(breaking(*sent, reset=reset), generate=ONCE)
     assert_broke_off(relay, relay.generate(), text, "bad answer", "")
-
-
-def until_eof(stream: bytes) -> Script:
-    async def script(wire: Wire, request: Received) -> None:
-        await wire.head_until_eof()
-        await wire.send(stream)
-        await wire.close()
-
-    return script
 
 
 @pytest.mark.parametrize(

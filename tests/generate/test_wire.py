@@ -16,6 +16,7 @@ from tests.upstream import (
     chunk,
     event,
     events,
+    until_eof,
     usage,
 )
 from tokenflowd.generate.client import LAST_WORDS_S
@@ -35,17 +36,6 @@ def in_pieces(stream: bytes, size: int) -> Script:
             await wire.send(stream[start : start + size])
             await asyncio.sleep(0)
         await wire.end()
-
-    return script
-
-
-def until_eof(stream: bytes) -> Script:
-    """The stream in a body that only the end of the connection ends."""
-
-    async def script(wire: Wire, request: Received) -> None:
-        await wire.head_until_eof()
-        await wire.send(stream)
-        await wire.close()
 
     return script
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -65,10 +66,7 @@ class ModelsResource:
         )
 
     def _verified_facts(self, model_id: str) -> dict[str, Any]:
-        try:
-            folder = self._services.catalog.folder(model_id)
-        except ModelUnavailable as error:
-            raise NotFound(error.detail) from None
+        folder = self._folder(model_id)
         manifest = read_manifest(folder)
         for name in manifest.files:
             verified(folder, name, manifest)
@@ -85,10 +83,7 @@ class ModelsResource:
         return role
 
     def _remove(self, model_id: str) -> None:
-        try:
-            folder = self._services.catalog.folder(model_id)
-        except ModelUnavailable as error:
-            raise NotFound(error.detail) from None
+        folder = self._folder(model_id)
         if is_shipped(folder):
             raise Forbidden(f"{model_id} is part of TokenFlow and stays")
         for role, service in self._services.by_role.items():
@@ -99,6 +94,12 @@ class ModelsResource:
         # Out of the catalog at once, even if removing the files is interrupted.
         (folder / "manifest.json").unlink()
         shutil.rmtree(folder)
+
+    def _folder(self, model_id: str) -> Path:
+        try:
+            return self._services.catalog.folder(model_id)
+        except ModelUnavailable as error:
+            raise NotFound(error.detail) from None
 
 
 def _variable(role: ModelRole) -> str:

@@ -114,8 +114,11 @@ class Compressor:
             return Compression(text, text, original_tokens, original_tokens, budget, False, mode, 0)
         key = self._cache.key(text, self.model.manifest.id, mode)
         known = self._cache.get(key)
-        probabilities = known or self._probabilities(text, mode, stop)
-        self._cache.put(key, probabilities)
+        if known is None:
+            probabilities = self._probabilities(text, mode, stop)
+            self._cache.put(key, probabilities)
+        else:
+            probabilities = known
         if mode == "llmlingua":
             words, selection, values = self._by_percentile(text, probabilities, options)
         else:
@@ -130,7 +133,7 @@ class Compressor:
             budget=budget,
             over_budget=selection.tokens > budget,
             mode=mode,
-            model_tokens=0 if known else original_tokens,
+            model_tokens=original_tokens if known is None else 0,
             words=_spelled_out(words, selection.kept, values) if options.return_words else None,
         )
 

@@ -23,6 +23,7 @@ from tokenflowd.errors import ExportError
 from tokenflowd.export import graph
 from tokenflowd.export.checkpoint import Checkpoint, check_space, find_checkpoint
 from tokenflowd.export.verify import (
+    WINDOW_TOKENS,
     Agreement,
     Floats,
     Run,
@@ -40,7 +41,6 @@ MAX_FP32_DIFFERENCE = 1e-4
 # The share of decisions that a smaller precision has to leave as they were.
 BARS = {"token-classification": 0.97, "zero-shot-classification": 0.98}
 MAX_WINDOW_TOKENS = 512
-TIMED_TOKENS = 256
 TIMED_RUNS = 3
 CHINESE = "今天的会议决定推迟发布。"
 
@@ -227,7 +227,7 @@ def _remembering(run: Run) -> Run:
 
 def _timed_window(tokenizer: SubwordTokenizer, checkpoint: Checkpoint) -> EncodedSequence:
     subwords = tokenizer.subwords(" ".join(texts()))
-    room = min(TIMED_TOKENS, checkpoint.max_tokens) - tokenizer.special_tokens
+    room = min(WINDOW_TOKENS, checkpoint.max_tokens) - tokenizer.special_tokens
     return tokenizer.sequence(subwords.ids[:room])
 
 

@@ -73,10 +73,10 @@ def onnx_runner(graph: Path, inputs: tuple[str, ...], threads: int) -> Run:
 def compare(
     checkpoint: Checkpoint, tokenizer: SubwordTokenizer, reference: Run, candidate: Run
 ) -> Agreement:
-    if checkpoint.task == "token-classification":
-        return _compare_words(tokenizer, reference, candidate)
-    entailment = [label.lower() for label in checkpoint.labels].index("entailment")
     room = min(WINDOW_TOKENS, checkpoint.max_tokens)
+    if checkpoint.task == "token-classification":
+        return _compare_words(tokenizer, reference, candidate, room)
+    entailment = [label.lower() for label in checkpoint.labels].index("entailment")
     return _compare_labels(tokenizer, reference, candidate, entailment, room)
 
 
@@ -87,9 +87,11 @@ def texts() -> tuple[str, ...]:
     return tuple(file.read_text("utf-8") for file in sorted(folder.iterdir(), key=str))
 
 
-def _compare_words(tokenizer: SubwordTokenizer, reference: Run, candidate: Run) -> Agreement:
+def _compare_words(
+    tokenizer: SubwordTokenizer, reference: Run, candidate: Run, room: int
+) -> Agreement:
     difference, scale, same, count = 0.0, 0.0, 0, 0
-    room = WINDOW_TOKENS - tokenizer.special_tokens
+    room -= tokenizer.special_tokens
     for text in texts():
         subwords = tokenizer.subwords(text)
         words = _word_numbers(text, subwords.starts)
