@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import classify, compress, daemon, stream
+from benchmarks import classify, compress, daemon, exported, stream
+from benchmarks.plot import plot
 from benchmarks.report import machine
 
 PARTS = {
@@ -19,14 +20,22 @@ PARTS = {
     "classify": classify.measure,
     "daemon": daemon.measure,
     "stream": stream.measure,
+    "exported-compress": exported.compression,
+    "exported-classify": exported.classification,
 }
 
 
 @click.command()
 @click.option("--only", type=click.Choice(list(PARTS)), help="Measure one part.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write raw figures.")
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path),
+    help="Draw the figures of exported-compress, which has to be among the parts.",
+)
 @click.option("--profile", is_flag=True, help="Show where the time of a compression goes instead.")
-def main(only: str | None, json_file: Path | None, profile: bool) -> None:
+def main(only: str | None, json_file: Path | None, picture: Path | None, profile: bool) -> None:
     """Measure TokenFlow on this machine, against llmlingua and transformers if they are here."""
     parts = {"profile": compress.profile} if profile else {only: PARTS[only]} if only else PARTS
     facts = machine()
@@ -44,6 +53,8 @@ def main(only: str | None, json_file: Path | None, profile: bool) -> None:
         sys.exit(130)  # as shells name an end by SIGINT
     if json_file:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
+    if picture:
+        plot(figures, picture)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from benchmarks.daemon import daemon
 from benchmarks.inputs import LABELS, MANY_LABELS, PROMPT
-from benchmarks.references import zero_shot
+from benchmarks.references import shipped, zero_shot
 from benchmarks.report import INSTALL, Run, Table, interleave, p50, p95, times_faster
 from tokenflowd.catalog.catalog import shipped_models_dir
 from tokenflowd.classify import EmbeddingScorer, PairScorer
@@ -30,7 +30,8 @@ def measure(progress: Progress) -> Table:
         embedder = stack.enter_context(contextlib.closing(_model("embedder")))
         home = stack.enter_context(tempfile.TemporaryDirectory())
         running = stack.enter_context(daemon(Path(home)))
-        theirs = stack.enter_context(zero_shot())
+        checkpoint = stack.enter_context(shipped(classifier.manifest.id))
+        theirs = checkpoint and zero_shot(checkpoint)
         pair, embedding = PairScorer(classifier), EmbeddingScorer(embedder)
         few: dict[str, Run] = {
             OURS: lambda: pair.scores(PROMPT, LABELS, multi_label=False),

@@ -8,7 +8,7 @@ from typing import Any
 from rich.progress import Progress
 
 from benchmarks.inputs import english
-from benchmarks.references import llmlingua
+from benchmarks.references import llmlingua, shipped
 from benchmarks.report import INSTALL, Run, Table, interleave, p50, times_faster
 from tokenflowd.catalog.catalog import shipped_models_dir
 from tokenflowd.compress import CompressionOptions, Compressor, count_tokens
@@ -26,7 +26,8 @@ NO_CACHE = CompressConfig(cache_tokens=0)
 def measure(progress: Progress) -> Table:
     rows: list[tuple[str, ...]] = []
     figures: dict[str, Any] = {}
-    with contextlib.closing(_model()) as model, llmlingua() as theirs:
+    with contextlib.closing(_model()) as model, shipped(model.manifest.id) as checkpoint:
+        theirs = checkpoint and llmlingua(checkpoint)
         for tokens, runs in RUNS.items():
             made: dict[str, str] = {}
             sides = _sides(english(tokens), model, theirs, made)

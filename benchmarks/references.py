@@ -1,6 +1,7 @@
-"""What we are measured against: llmlingua and transformers, with the weights that we ship.
+"""What we are measured against: llmlingua and transformers, with the same weights as ours.
 
-The int8 weights become fp32 checkpoints in a temporary folder; nothing is downloaded.
+Either the weights that we ship, in fp32, or random ones in the shapes of the models that people
+export; all in temporary folders. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -26,51 +27,102 @@ CL100K_URL = "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.t
 # long that one other busy process makes torch 30 times slower; this costs nothing on an idle
 # machine (both measured).
 SPIN_COUNT = "10000"
+# Of [SEP] in the shipped vocabulary. BART reads its answer off the last of these.
+SEPARATOR_ID = 102
 
 
-@contextlib.contextmanager
-def llmlingua() -> Iterator[Any]:
-    """A PromptCompressor; None where the export extra is not installed."""
-    with _checkpoint("tokenflow-compressor") as folder:
-        if folder is None:
-            yield None
-            return
-        vocabulary = importlib.resources.files("tiktoken_ext") / "data" / "cl100k_base.tiktoken"
-        name = hashlib.sha1(CL100K_URL.encode(), usedforsecurity=False).hexdigest()
-        (folder / name).write_bytes(vocabulary.read_bytes())
-        os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
-        from llmlingua import PromptCompressor
-
-        yield PromptCompressor(str(folder), device_map="cpu", use_llmlingua2=True)
-
-
-@contextlib.contextmanager
-def zero_shot() -> Iterator[Any]:
-    """A zero-shot-classification pipeline; None where the export extra is not installed."""
-    with _checkpoint("tokenflow-classifier") as folder:
-        if folder is None:
-            yield None
-            return
-        from transformers import pipeline
-
-        yield pipeline("zero-shot-classification", model=str(folder), device="cpu")
-
-
-@contextlib.contextmanager
-def _checkpoint(model_id: str) -> Iterator[Path | None]:
+def export_extra() -> bool:
+    """Whether it is installed; if so, torch may use the whole machine."""
     if any(find_spec(name) is None for name in NEEDED):
-        yield None
-        return
+        return False
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # before torch is loaded
     import torch
     import transformers
 
-    from models.dequantise import checkpoint_from_onnx
-
     torch.set_num_threads(os.cpu_count() or 1)
     transformers.logging.set_verbosity_error()
+    return True
+
+
+def llmlingua(checkpoint: Path) -> Any:
+    """A PromptCompressor; `checkpoint` is one of the folders made here."""
+    vocabulary = importlib.resources.files("tiktoken_ext") / "data" / "cl100k_base.tiktoken"
+    name = hashlib.sha1(CL100K_URL.encode(), usedforsecurity=False).hexdigest()
+    (checkpoint / name).write_bytes(vocabulary.read_bytes())
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(checkpoint)
+    from llmlingua import PromptCompressor
+
+    return PromptCompressor(str(checkpoint), device_map="cpu", use_llmlingua2=True)
+
+
+def zero_shot(checkpoint: Path) -> Any:
+    """A zero-shot-classification pipeline."""
+    from transformers import pipeline
+
+    return pipeline("zero-shot-classification", model=str(checkpoint), device="cpu")
+
+
+@contextlib.contextmanager
+def shipped(model_id: str) -> Iterator[Path | None]:
+    """The checkpoint of a model that we ship; None without the export extra."""
+    if not export_extra():
+        yield None
+        return
+    from models.dequantise import checkpoint_from_onnx
+
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder, WORDPIECE_NAME)
         checkpoint_from_onnx(shipped_models_dir() / model_id, checkpoint)
+        yield checkpoint
+
+
+@contextlib.contextmanager
+def mbert_shape() -> Iterator[Path]:
+    """llmlingua-2-bert-base-multilingual-cased-meetingbank in all but its weights."""
+    from transformers import BertConfig, BertForTokenClassification
+
+    with _random("tokenflow-compressor") as checkpoint:
+        config = BertConfig(vocab_size=119_547, num_labels=2)
+        BertForTokenClassification(config).save_pretrained(checkpoint)
+        yield checkpoint
+
+
+@contextlib.contextmanager
+def bart_large_shape() -> Iterator[Path]:
+    """bart-large-mnli in all but its weights (BartConfig's defaults are BART-large's).
+
+    Its last layer is zero: what random weights prefer hangs on a rounding, and an export that
+    changes what is preferred is refused.
+    """
+    from transformers import BartConfig, BartForSequenceClassification
+
+    labels = ["contradiction", "neutral", "entailment"]
+    with _random("tokenflow-classifier") as checkpoint:
+        model = BartForSequenceClassification(
+            BartConfig(
+                id2label=dict(enumerate(labels)),
+                label2id={label: index for index, label in enumerate(labels)},
+                eos_token_id=SEPARATOR_ID,
+            )
+        )
+        model.classification_head.out_proj.weight.data.zero_()
+        model.save_pretrained(checkpoint)
+        yield checkpoint
+
+
+@contextlib.contextmanager
+def _random(tokenizer_of: str) -> Iterator[Path]:
+    """A folder for a checkpoint, with the tokenizer of a model that we ship."""
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder, WORDPIECE_NAME)
+        special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+        PreTrainedTokenizerFast(
+            tokenizer_file=str(shipped_models_dir() / tokenizer_of / "tokenizer.json"),
+            **{f"{name}_token": token for name, token in special.items()},
+        ).save_pretrained(checkpoint)
         yield checkpoint

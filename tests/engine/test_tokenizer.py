@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import gc
+import weakref
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.conftest import text
-from tokenflowd.engine import EncoderModel, SubwordTokenizer
+from tokenflowd.catalog.catalog import shipped_models_dir
+from tokenflowd.engine import EncoderModel, SubwordTokenizer, TokenizerShelf
 
 
 @pytest.fixture
@@ -69,3 +75,29 @@ def test_a_long_text_keeps_its_head_and_its_tail(tokenizer: SubwordTokenizer, ti
     assert short.startswith("Translate this.")
     assert short.endswith("Into French, please.")
     assert tokenizer.length(short) <= 40
+
+
+def test_the_space_before_a_word_is_no_part_of_it(tmp_path: Path) -> None:
+    pieces = [("<unk>", 0.0), ("\u2581", -2.0), ("\u2581ab", -1.0), ("cd", -1.0), ("e", -3.0)]
+    sentencepiece = Tokenizer(models.Unigram(pieces, unk_id=0))
+    sentencepiece.pre_tokenizer = pre_tokenizers.Metaspace()
+    sentencepiece.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = SubwordTokenizer(tmp_path / "tokenizer.json")
+    source = "ab  abcd e "
+    subwords = tokenizer.subwords(source)
+    assert tokenizer.tokens(subwords.ids) == [
+        *("\u2581ab", "\u2581", "\u2581ab", "cd", "\u2581", "e", "\u2581")
+    ]
+    spans = zip(subwords.starts, subwords.ends, strict=True)
+    assert [source[start:end] for start, end in spans] == ["ab", " ", "ab", "cd", " ", "e", " "]
+
+
+def test_models_share_a_tokenizer_for_as_long_as_one_of_them_lives() -> None:
+    path = shipped_models_dir() / "tokenflow-compressor" / "tokenizer.json"
+    shelf = TokenizerShelf()
+    one = shelf.get(path, "of the file")
+    assert shelf.get(path, "of the file") is one
+    gone = weakref.ref(one)
+    del one
+    gc.collect()
+    assert gone() is None

@@ -34,7 +34,7 @@ def xlm_roberta(folder: Path) -> Path:
     config = XLMRobertaConfig(
         vocab_size=VOCABULARY, num_labels=2, max_position_embeddings=514, **ROBERTA_IDS, **SIZES
     )
-    return _save(folder, XLMRobertaForTokenClassification(config), _byte_pairs())
+    return _save(folder, XLMRobertaForTokenClassification(config), _sentence_pieces())
 
 
 def modernbert(folder: Path) -> Path:
@@ -85,6 +85,7 @@ def deberta(folder: Path) -> Path:
 
 
 VOCABULARY = 600
+ROBERTA_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 ROBERTA_IDS = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "bert": bert,
@@ -140,20 +141,43 @@ def _word_pieces() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
 
 
-def _byte_pairs() -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
+def _sentence_pieces() -> Any:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=ROBERTA_TOKENS,
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(), trainer)
+    return _robertas(tokenizer)
+
+
+def _byte_pairs() -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=special,
+        special_tokens=ROBERTA_TOKENS,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(_texts(), trainer)
+    return _robertas(tokenizer)
+
+
+def _robertas(tokenizer: Any) -> Any:
+    """With RoBERTa's special tokens."""
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",

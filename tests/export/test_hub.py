@@ -128,7 +128,7 @@ def test_a_repository_is_downloaded_and_exported(hub: Hub, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "decisions are those of PyTorch" in done.stdout
     assert "Traceback" not in done.stderr
-    model = tmp_path / "tokenflow" / "models" / "tiny-lingua-int8"
+    model = tmp_path / "tokenflow" / "models" / "tiny-lingua"
     manifest = json.loads((model / "manifest.json").read_text())
     assert manifest["source"].startswith(f"{REPOSITORY}, exported by TokenFlow")
     assert not set(UNWANTED) & set(hub.served)
@@ -137,7 +137,7 @@ def test_a_repository_is_downloaded_and_exported(hub: Hub, tmp_path: Path) -> No
 def test_what_was_downloaded_needs_no_hub_any_more(hub: Hub, tmp_path: Path) -> None:
     assert export(hub, tmp_path).returncode == 0
     models = tmp_path / "tokenflow" / "models"
-    (models / "tiny-lingua-int8").rename(tmp_path / "aside")
+    (models / "tiny-lingua").rename(tmp_path / "aside")
     asked = len(hub.served)
     assert export(hub, tmp_path, HF_HUB_OFFLINE="1").returncode == 0
     assert len(hub.served) == asked

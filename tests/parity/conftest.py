@@ -145,7 +145,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def reference(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+def vocabulary_offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What llmlingua's tiktoken would download."""
     cache = tmp_path_factory.mktemp("tiktoken")
     vocabulary = importlib.resources.files("tiktoken_ext") / "data" / "cl100k_base.tiktoken"
     name = hashlib.sha1(CL100K_URL.encode(), usedforsecurity=False).hexdigest()
@@ -153,9 +154,18 @@ def reference(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("TIKTOKEN_CACHE_DIR", str(cache))
         environment.setenv("HF_HUB_OFFLINE", "1")
-        from llmlingua import PromptCompressor
+        yield
 
-        yield Reference(PromptCompressor(str(checkpoint), device_map="cpu", use_llmlingua2=True))
+
+def reference_for(checkpoint: Path) -> Reference:
+    from llmlingua import PromptCompressor
+
+    return Reference(PromptCompressor(str(checkpoint), device_map="cpu", use_llmlingua2=True))
+
+
+@pytest.fixture(scope="session")
+def reference(checkpoint: Path, vocabulary_offline: None) -> Reference:
+    return reference_for(checkpoint)
 
 
 @pytest.fixture(scope="session")

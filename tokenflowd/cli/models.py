@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -66,31 +68,53 @@ def export(data_dir: str | None, source: str, model_id: str, precision: Any) -> 
     """Turn an LLMLingua-2 or NLI checkpoint of Hugging Face into a model of this machine."""
     import os
 
-    from rich.console import Console
-
     from tokenflowd.cli.session import configuration, errors_for_people
 
     # What a hub does not have cannot be looked for, and nobody is told what is exported.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    console = Console(stderr=True)
-    with errors_for_people(), console.status("starting…") as status:
+    with errors_for_people():
         config = configuration(data_dir)
         try:
-            from tokenflowd.export import export_model
+            from tokenflowd.export import export_model, find_checkpoint
 
-            report = export_model(
-                source,
-                config.models_dir,
-                model_id=model_id,
-                precision=precision,
-                threads=config.engine.threads or min(4, os.cpu_count() or 1),
-                progress=lambda step: status.update(f"{step}…"),
-            )
+            checkpoint = find_checkpoint(source)  # the hub's client shows its own progress
+            with _steps() as progress:
+                report = export_model(
+                    checkpoint,
+                    config.models_dir,
+                    model_id=model_id,
+                    precision=precision,
+                    threads=config.engine.threads or min(4, os.cpu_count() or 1),
+                    progress=progress,
+                )
         except ImportError as error:
             raise click.ClickException(
                 f"{error.name} is not installed: pip install 'tokenflow[export]'"
             ) from None
     _print_report(report)
+
+
+@contextlib.contextmanager
+def _steps() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each step, with the time that it took."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def progress(step: str, done: int, of: int) -> None:
+            if not bars.tasks or bars.tasks[-1].description != step:
+                finish()
+                bars.add_task(step, total=of or None)
+            bars.update(bars.tasks[-1].id, completed=done)
+
+        def finish() -> None:
+            if bars.tasks:
+                bars.update(bars.tasks[-1].id, total=1, completed=1)
+
+        yield progress
+        finish()
 
 
 def _print_report(report: Any) -> None:
@@ -105,6 +129,8 @@ def _print_report(report: Any) -> None:
     )
     click.echo(f"  agreement {kept:9.2%} of {count} decisions are those of PyTorch in fp32")
     click.echo(f"  fp32 graph: logits within {report.fp32.difference:.1g} of PyTorch's")
+    fastest = max(report.tokens_per_second.values())
+    click.echo(f"  at most   {fastest:9,.0f} tokens a second")
     click.echo(f"  took {report.seconds:.0f} s; it is in {report.folder}")
     click.echo(f"Use it with: tokenflow models use {report.model_id}")
 

@@ -42,11 +42,12 @@ class EncoderModel:
         self.manifest = manifest
         self._folder = folder
         self._settings = settings
-        self.tokenizer = shelf.get(
-            verified(folder, TOKENIZER_FILE, manifest), manifest.files[TOKENIZER_FILE].sha256
-        )
+        # Weights of 2 GB and more lie beside the graph.
+        names = {MODEL_FILE, TOKENIZER_FILE, *manifest.files}
+        files = {name: verified(folder, name, manifest) for name in sorted(names)}
+        self.tokenizer = shelf.get(files[TOKENIZER_FILE], manifest.files[TOKENIZER_FILE].sha256)
         session = OnnxSession(
-            verified(folder, MODEL_FILE, manifest),
+            files[MODEL_FILE],
             name=manifest.id,
             inputs=manifest.inputs,
             threads=settings.threads or min(MAX_THREADS, os.cpu_count() or 1),

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,8 @@ class SubwordTokenizer:
         inside = [index for index, special in enumerate(around.special_tokens_mask) if not special]
         self._prefix = np.array(around.ids[: inside[0]], np.int32)
         self._suffix = np.array(around.ids[inside[-1] + 1 :], np.int32)
+        # SentencePiece and byte-level BPE count the space before a word as part of it.
+        self._takes_spaces = any(start == 1 for start, _ in self._tokenizer.encode("a b").offsets)
         self.special_tokens = len(self._prefix) + len(self._suffix)
         self.pair_special_tokens = self._tokenizer.num_special_tokens_to_add(True)
 
@@ -82,7 +85,8 @@ class SubwordTokenizer:
                 ids.append(np.array(encoding.ids, np.int32))
                 starts.append(offsets[:, 0])
                 ends.append(offsets[:, 1])
-        return Subwords(_concatenate(ids), _concatenate(starts), _concatenate(ends))
+        subwords = Subwords(_concatenate(ids), _concatenate(starts), _concatenate(ends))
+        return _without_spaces(text, subwords) if self._takes_spaces else subwords
 
     def tokens(self, ids: Ints) -> list[str]:
         """The vocabulary's spelling of each id, such as `##ing`."""
@@ -141,17 +145,19 @@ class SubwordTokenizer:
 
 
 class TokenizerShelf:
-    """Tokenizers by the sha256 of their files: models often have the same, of 9 MB in memory."""
+    """Tokenizers in use, by the sha256 of their files: models often have the same, of 9 MB in
+    memory."""
 
     def __init__(self) -> None:
-        self._known: dict[str, SubwordTokenizer] = {}
+        self._known: WeakValueDictionary[str, SubwordTokenizer] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def get(self, path: Path, sha256: str) -> SubwordTokenizer:
         with self._lock:
-            if sha256 not in self._known:
-                self._known[sha256] = SubwordTokenizer(path)
-            return self._known[sha256]
+            known = self._known.get(sha256)
+            if known is None:
+                known = self._known[sha256] = SubwordTokenizer(path)
+            return known
 
 
 def _unknown_token(tokenizer: Tokenizer) -> str:
@@ -160,6 +166,17 @@ def _unknown_token(tokenizer: Tokenizer) -> str:
 
 def _sequence(encoding: Encoding) -> EncodedSequence:
     return EncodedSequence(np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int32))
+
+
+def _without_spaces(text: str, subwords: Subwords) -> Subwords:
+    """The same with starts behind the white space that stands before a word. What is nothing but
+    white space stays."""
+    is_space = np.fromiter(map(str.isspace, text), np.bool_, len(text))
+    others = np.where(is_space, len(text), np.arange(len(text)))
+    next_other = np.append(np.minimum.accumulate(others[::-1])[::-1], len(text)).astype(np.int32)
+    behind = next_other[subwords.starts]
+    starts = np.where(behind < subwords.ends, behind, subwords.starts)
+    return Subwords(subwords.ids, starts, subwords.ends)
 
 
 def _concatenate(arrays: list[Ints]) -> Ints:

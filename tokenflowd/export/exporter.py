@@ -1,4 +1,4 @@
-"""The export, from a name to a verified model of the catalog."""
+"""The export, from a checkpoint to a verified model of the catalog."""
 
 from __future__ import annotations
 
@@ -13,35 +13,38 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from tokenflowd import __version__
 from tokenflowd.catalog.catalog import MODEL_ID, shipped_models_dir
 from tokenflowd.catalog.manifest import MODEL_FILE, SCHEMA, TOKENIZER_FILE, File, Manifest
-from tokenflowd.engine.tokenizer import EncodedSequence, SubwordTokenizer
+from tokenflowd.config import EngineConfig
+from tokenflowd.engine.tokenizer import SubwordTokenizer
 from tokenflowd.errors import ExportError
 from tokenflowd.export import graph
-from tokenflowd.export.checkpoint import Checkpoint, check_space, find_checkpoint
+from tokenflowd.export.apart import apart
+from tokenflowd.export.checkpoint import Checkpoint, check_space
 from tokenflowd.export.verify import (
-    WINDOW_TOKENS,
     Agreement,
-    Floats,
     Run,
-    compare,
+    agreement,
+    make_probe,
+    median_ms,
     onnx_runner,
-    texts,
-    torch_runner,
+    sample,
+    torch_answers,
 )
 
 Precision = Literal["int8", "fp16", "fp32"]
-Progress = Callable[[str], None]
+# Told what is going on, how much of it is done, and of how much; 0 where nobody knows.
+Progress = Callable[[str, int, int], None]
 
 # A graph in fp32 is the checkpoint itself, up to rounding: of logits above 1, to this share.
 MAX_FP32_DIFFERENCE = 1e-4
 # The share of decisions that a smaller precision has to leave as they were.
 BARS = {"token-classification": 0.97, "zero-shot-classification": 0.98}
-MAX_WINDOW_TOKENS = 512
-TIMED_RUNS = 3
+WINDOWS = (128, 256, 512)
+# A longer window sees more of the text: it may be so much slower than the fastest.
+WINDOW_SLACK = 0.9
 CHINESE = "今天的会议决定推迟发布。"
 
 
@@ -60,8 +63,8 @@ INT8_SCHEMES = (
     Scheme("int8, but fp32 for the first and last tenth of the products", ends=0.1),
     Scheme("int8, but fp32 for the first and last quarter of the products", ends=0.25),
     Scheme("int8, but fp32 for half of the products and the embeddings", 0.25, embeddings=True),
-    Scheme("fp32, as int8 changed too many decisions", 0.5, embeddings=True),
 )
+FALLBACK = "fp32, as int8 changed too many decisions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +80,25 @@ class Report:
     bytes_after: int
     ms_before: float
     ms_after: float
+    tokens_per_second: dict[int, float]  # by the window's length
     seconds: float
 
 
 def export_model(
-    source: str,
+    checkpoint: Checkpoint,
     models_dir: Path,
     *,
     model_id: str = "",
     precision: Precision = "int8",
     threads: int = 1,
-    progress: Progress = lambda step: None,
+    progress: Progress = lambda step, done, of: None,
 ) -> Report:
-    """Puts the checkpoint `source` (a folder, or OWNER/NAME on the hub) into `models_dir`.
+    """Puts the checkpoint into `models_dir`.
 
     Nothing is there until everything is: an export that ends early leaves no model. Raises
     ExportError.
     """
     started = time.monotonic()
-    progress("looking for the checkpoint")
-    checkpoint = find_checkpoint(source)
     task = checkpoint.task
     model_id = model_id or _id_of(checkpoint, precision)
     _check_free(model_id, models_dir)
@@ -109,50 +111,57 @@ def export_model(
         work, result = Path(folder), Path(folder, "result")
         result.mkdir()
         tokenizer = SubwordTokenizer(_save_tokenizer(checkpoint, result))
+        probe = make_probe(checkpoint, tokenizer)
 
-        progress("exporting the graph")
-        exported = graph.export_fp32(checkpoint, work / "fp32")
+        progress("asking PyTorch", 0, 0)
+        reference, torch_ms = apart(torch_answers, checkpoint, probe.batches, probe.timed)
+        progress("exporting the graph", 0, 0)
+        exported = apart(graph.export_fp32, checkpoint, work / "fp32")
         inputs = graph.inputs_of(exported)
+        progress("fusing nodes", 0, 0)
+        fused = work / "fused" / MODEL_FILE
+        apart(graph.fuse, exported, checkpoint, fused)
 
-        progress("fusing nodes")
-        fused = work / "fused.onnx"
-        graph.fuse(exported, checkpoint, fused)
+        def held_against(file: Path, step: str) -> Agreement:
+            run = onnx_runner(file, inputs, threads)
+            answers = []
+            for done, batch in enumerate(probe.batches):
+                progress(step, done, len(probe.batches))
+                answers.append(run(batch))
+            return agreement(probe, reference, answers)
 
-        progress("comparing with PyTorch")
-        torch_run = torch_runner(checkpoint)
-        reference = _remembering(torch_run)
-
-        def held_against(file: Path) -> Agreement:
-            return compare(checkpoint, tokenizer, reference, onnx_runner(file, inputs, threads))
-
-        fp32 = held_against(fused)
+        fp32 = held_against(fused, "comparing the fused graph with PyTorch")
         if not _is_rounding(fp32):  # then the fusion is not for this model
-            fused, fp32 = exported, held_against(exported)
+            fused = exported
+            fp32 = held_against(fused, "comparing the graph with PyTorch")
         if not _is_rounding(fp32):
             raise ExportError(
-                f"the exported graph of {source} is not what PyTorch computes: its logits differ "
-                f"by {fp32.difference:.2g}, where the largest is {fp32.scale:.2g}"
+                f"the exported graph of {checkpoint.source} is not what PyTorch computes: its "
+                f"logits differ by {fp32.difference:.2g}, where the largest is {fp32.scale:.2g}"
             )
-        for name in _made(precision, fused, result / MODEL_FILE, progress):
-            scheme, agreement = name, held_against(result / MODEL_FILE)
-            if agreement.decisions >= BARS[task]:
+        model = result / MODEL_FILE
+        for scheme in _made(precision, fused, model, progress):
+            agreed = held_against(model, f"comparing {scheme} with PyTorch")
+            if agreed.decisions >= BARS[task]:
                 break
+            for file in result.glob(f"{MODEL_FILE}*"):
+                file.unlink()
         else:
-            raise ExportError(f"{precision} keeps only {agreement.decisions:.1%} of the decisions")
+            raise ExportError(f"{precision} keeps only {agreed.decisions:.1%} of the decisions")
 
-        progress("measuring")
-        ours = onnx_runner(result / MODEL_FILE, inputs, threads)
-        window = _timed_window(tokenizer, checkpoint)
+        progress("measuring the speed", 0, 0)
+        run = onnx_runner(model, inputs, threads)
         report = Report(
             model_id=model_id,
             folder=target,
             scheme=scheme,
             fp32=fp32,
-            agreement=agreement,
+            agreement=agreed,
             bytes_before=checkpoint.bytes,
-            bytes_after=(result / MODEL_FILE).stat().st_size,
-            ms_before=_median_ms(torch_run, window),
-            ms_after=_median_ms(ours, window),
+            bytes_after=sum(file.stat().st_size for file in result.glob(f"{MODEL_FILE}*")),
+            ms_before=torch_ms,
+            ms_after=median_ms(run, probe.timed),
+            tokens_per_second=_speeds(run, tokenizer, checkpoint),
             seconds=time.monotonic() - started,
         )
         manifest = _manifest(checkpoint, report, tokenizer, inputs, result)
@@ -180,20 +189,21 @@ def _is_rounding(agreement: Agreement) -> bool:
 
 def _made(precision: Precision, fused: Path, model: Path, progress: Progress) -> Iterator[str]:
     """Makes `model` by one scheme after the other, until nobody asks for the next; their names."""
-    if precision == "fp32":
-        shutil.copyfile(fused, model)
-        yield "fp32"
-    elif precision == "fp16":
-        graph.halve(fused, model)
+    if precision == "fp16":
+        progress("halving", 0, 0)
+        apart(graph.halve, fused, model)
         yield "fp16 weights"
-    else:
+        return
+    if precision == "int8":
         names = graph.products(fused)
         for scheme in INT8_SCHEMES:
-            progress(f"quantising: {scheme.name}")
+            progress(f"quantising to {scheme.name}", 0, 0)
             ends = round(scheme.ends * len(names))
             excluded = names[:ends] + names[len(names) - ends :]
-            graph.quantise(fused, model, excluded=excluded, embeddings=not scheme.embeddings)
+            apart(graph.quantise, fused, model, excluded=excluded, embeddings=not scheme.embeddings)
             yield scheme.name
+    graph.copy(fused, model)
+    yield "fp32" if precision == "fp32" else FALLBACK
 
 
 def _save_tokenizer(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -212,32 +222,21 @@ def _save_tokenizer(checkpoint: Checkpoint, folder: Path) -> Path:
     return saved
 
 
-def _remembering(run: Run) -> Run:
-    """The reference is asked the same for every scheme."""
-    known: dict[bytes, Floats] = {}
-
-    def remembered(sequence: EncodedSequence) -> Floats:
-        key = sequence.ids.tobytes() + sequence.type_ids.tobytes()
-        if key not in known:
-            known[key] = run(sequence)
-        return known[key]
-
-    return remembered
+def _speeds(run: Run, tokenizer: SubwordTokenizer, checkpoint: Checkpoint) -> dict[int, float]:
+    """Tokens per second in windows of each length, in batches as the daemon makes them."""
+    speeds = {}
+    for length in sorted({min(window, checkpoint.max_tokens) for window in WINDOWS}):
+        batch = [sample(tokenizer, length)] * max(1, EngineConfig().batch_tokens // length)
+        speeds[length] = len(batch) * length / median_ms(run, batch) * 1000
+    return speeds
 
 
-def _timed_window(tokenizer: SubwordTokenizer, checkpoint: Checkpoint) -> EncodedSequence:
-    subwords = tokenizer.subwords(" ".join(texts()))
-    room = min(WINDOW_TOKENS, checkpoint.max_tokens) - tokenizer.special_tokens
-    return tokenizer.sequence(subwords.ids[:room])
-
-
-def _median_ms(run: Run, window: EncodedSequence) -> float:
-    taken = []
-    for _ in range(TIMED_RUNS + 1):
-        started = time.perf_counter()
-        run(window)
-        taken.append((time.perf_counter() - started) * 1000)
-    return float(np.median(taken[1:]))  # the first run warms up
+def _best_window(checkpoint: Checkpoint, speeds: dict[int, float]) -> int:
+    """The longest that is about as fast as the fastest; a pair of texts has to fit as a whole."""
+    if checkpoint.task == "zero-shot-classification":
+        return max(speeds)
+    fastest = max(speeds.values())
+    return max(length for length, speed in speeds.items() if speed >= WINDOW_SLACK * fastest)
 
 
 def _manifest(
@@ -249,16 +248,17 @@ def _manifest(
 ) -> Manifest:
     is_compressor = checkpoint.task == "token-classification"
     kind = msgspec.json.decode((folder / TOKENIZER_FILE).read_bytes())["model"]
+    files = [TOKENIZER_FILE, *(path.name for path in folder.glob(f"{MODEL_FILE}*"))]
     return Manifest(
         schema=SCHEMA,  # type: ignore[arg-type]
         id=report.model_id,
         name=checkpoint.source.rstrip("/").rpartition("/")[2],
         version="1",
         task=checkpoint.task,
-        files={name: _file(folder / name) for name in (MODEL_FILE, TOKENIZER_FILE)},
+        files={name: _file(folder / name) for name in sorted(files)},
         inputs=inputs,
         output="logits",
-        window_tokens=min(MAX_WINDOW_TOKENS, checkpoint.max_tokens),
+        window_tokens=_best_window(checkpoint, report.tokens_per_second),
         max_tokens=checkpoint.max_tokens,
         languages=("multilingual",) if tokenizer.knows(CHINESE) else (),
         labels=("drop", "keep") if is_compressor else tuple(map(str.lower, checkpoint.labels)),
@@ -273,6 +273,7 @@ def _manifest(
             "agreement": report.agreement.decisions,
             "decisions": report.agreement.count,
             "ms_for_256_tokens": {"torch": report.ms_before, "onnx": report.ms_after},
+            "tokens_per_second": {str(k): v for k, v in report.tokens_per_second.items()},
         },
         hf_config={"model_type": checkpoint.config.get("model_type")},
     )
@@ -286,4 +287,4 @@ def _file(path: Path) -> File:
 
 def _id_of(checkpoint: Checkpoint, precision: Precision) -> str:
     name = re.sub(r"[^a-z0-9._-]+", "-", checkpoint.source.rstrip("/").rpartition("/")[2].lower())
-    return f"{name.strip('-.')}-{precision}"[:128]
+    return f"{name.strip('-.')}{'' if precision == 'int8' else f'-{precision}'}"[-128:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,10 @@ from tokenflowd.engine.tokenizer import EncodedSequence, SubwordTokenizer
 from tokenflowd.export.checkpoint import Checkpoint
 
 Floats = NDArray[np.float32]
-Run = Callable[[EncodedSequence], Floats]
+Batch = list[EncodedSequence]
+Run = Callable[[Batch], list[Floats]]
+# For each batch the logits of its sequences.
+Answers = list[list[Floats]]
 
 # LLMLingua-2's usual rates: the share of the words to keep.
 KEPT_SHARES = (0.33, 0.5, 0.7)
@@ -25,12 +29,23 @@ LABELS = ("software", "translation", "law", "cooking")
 # One other decision among them is what the bar allows.
 PREMISES = 50
 PREMISE_CHARS = 150
+TIMED_RUNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What every form of a model is asked, and what follows from its answers: which words are
+    kept, or the label that ranks first, as integers."""
+
+    batches: list[Batch]
+    decide: Callable[[Answers], NDArray[np.int64]]
+    timed: Batch  # one sequence of `WINDOW_TOKENS`, or as many as the model takes
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """`difference` is the largest between two logits, whose largest is `scale`; `decisions` the
-    share that is the same, of `count`: words kept or dropped, or the label that ranks first."""
+    share that is the same, of `count`."""
 
     difference: float
     scale: float
@@ -38,8 +53,32 @@ class Agreement:
     count: int
 
 
-def torch_runner(checkpoint: Checkpoint) -> Run:
-    """The checkpoint as transformers runs it, in fp32."""
+def make_probe(checkpoint: Checkpoint, tokenizer: SubwordTokenizer) -> Probe:
+    room = min(WINDOW_TOKENS, checkpoint.max_tokens)
+    timed = [sample(tokenizer, room)]
+    if checkpoint.task == "token-classification":
+        return _word_probe(tokenizer, room, timed)
+    entailment = [label.lower() for label in checkpoint.labels].index("entailment")
+    return _label_probe(tokenizer, room, timed, entailment)
+
+
+def agreement(probe: Probe, reference: Answers, answers: Answers) -> Agreement:
+    pairs = [
+        pair for batch in zip(reference, answers, strict=True) for pair in zip(*batch, strict=True)
+    ]
+    same = probe.decide(reference) == probe.decide(answers)
+    return Agreement(
+        difference=max(float(np.abs(one - other).max()) for one, other in pairs),
+        scale=max(float(np.abs(one).max()) for one, _ in pairs),
+        decisions=float(same.mean()),
+        count=same.size,
+    )
+
+
+def torch_answers(
+    checkpoint: Checkpoint, batches: list[Batch], timed: Batch
+) -> tuple[Answers, float]:
+    """The logits as transformers computes them in fp32, and the ms that `timed` takes."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
@@ -52,32 +91,38 @@ def torch_runner(checkpoint: Checkpoint) -> Run:
         checkpoint.folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
     ).eval()
 
-    def run(sequence: EncodedSequence) -> Floats:
-        ids = torch.from_numpy(sequence.ids.astype(np.int64))[None]
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        if model.config.model_type == "bert":
-            inputs["token_type_ids"] = torch.from_numpy(sequence.type_ids.astype(np.int64))[None]
+    def run(batch: Batch) -> list[Floats]:
+        shape = (len(batch), max(map(len, batch)))
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        inputs = {name: torch.zeros(shape, dtype=torch.int64) for name in names}
+        for row, sequence in enumerate(batch):
+            columns = slice(0, len(sequence))
+            inputs["input_ids"][row, columns] = torch.from_numpy(sequence.ids)
+            inputs["attention_mask"][row, columns] = 1
+            inputs["token_type_ids"][row, columns] = torch.from_numpy(sequence.type_ids)
+        if getattr(model.config, "type_vocab_size", 0) < 2:
+            del inputs["token_type_ids"]
         with torch.no_grad():
-            logits: Floats = model(**inputs).logits[0].float().numpy()
-        return logits
+            logits = model(**inputs).logits.float().numpy()
+        if logits.ndim == 2:
+            return list(logits)
+        return [logits[row, : len(sequence)] for row, sequence in enumerate(batch)]
 
-    return run
+    return [run(batch) for batch in batches], median_ms(run, timed)
 
 
 def onnx_runner(graph: Path, inputs: tuple[str, ...], threads: int) -> Run:
     """The graph as the daemon runs it."""
-    session = OnnxSession(graph, name=graph.name, inputs=inputs, threads=threads)
-    return lambda sequence: session.run([sequence])[0]
+    return OnnxSession(graph, name=graph.name, inputs=inputs, threads=threads).run
 
 
-def compare(
-    checkpoint: Checkpoint, tokenizer: SubwordTokenizer, reference: Run, candidate: Run
-) -> Agreement:
-    room = min(WINDOW_TOKENS, checkpoint.max_tokens)
-    if checkpoint.task == "token-classification":
-        return _compare_words(tokenizer, reference, candidate, room)
-    entailment = [label.lower() for label in checkpoint.labels].index("entailment")
-    return _compare_labels(tokenizer, reference, candidate, entailment, room)
+def median_ms(run: Run, batch: Batch) -> float:
+    taken = []
+    for _ in range(TIMED_RUNS + 1):
+        started = time.perf_counter()
+        run(batch)
+        taken.append((time.perf_counter() - started) * 1000)
+    return float(np.median(taken[1:]))  # the first run warms up
 
 
 @cache
@@ -87,41 +132,42 @@ def texts() -> tuple[str, ...]:
     return tuple(file.read_text("utf-8") for file in sorted(folder.iterdir(), key=str))
 
 
-def _compare_words(
-    tokenizer: SubwordTokenizer, reference: Run, candidate: Run, room: int
-) -> Agreement:
-    difference, scale, same, count = 0.0, 0.0, 0, 0
+def sample(tokenizer: SubwordTokenizer, length: int) -> EncodedSequence:
+    """A real text of `length` tokens, special ones included."""
+    ids = tokenizer.subwords(" ".join(texts())).ids
+    return tokenizer.sequence(np.resize(ids, length - tokenizer.special_tokens))
+
+
+def _word_probe(tokenizer: SubwordTokenizer, room: int, timed: Batch) -> Probe:
     room -= tokenizer.special_tokens
+    batches: list[Batch] = []
+    words: list[NDArray[np.int64]] = []  # of each window's subwords
     for text in texts():
         subwords = tokenizer.subwords(text)
-        words = _word_numbers(text, subwords.starts)
+        numbers = _word_numbers(text, subwords.starts)
         for first in range(0, len(subwords), room):
             window = slice(first, first + room)
-            sequence = tokenizer.sequence(subwords.ids[window])
-            outputs = [tokenizer.unwrap(run(sequence)) for run in (reference, candidate)]
-            difference = max(difference, float(np.abs(outputs[0] - outputs[1]).max()))
-            scale = max(scale, float(np.abs(outputs[0]).max()))
-            kept = [_kept_words(output, words[window]) for output in outputs]
-            same += int((kept[0] == kept[1]).sum())
-            count += kept[0].size
-    return Agreement(difference, scale, same / count, count)
+            batches.append([tokenizer.sequence(subwords.ids[window])])
+            words.append(numbers[window])
+
+    def decide(answers: Answers) -> NDArray[np.int64]:
+        logits = (tokenizer.unwrap(window) for (window,) in answers)
+        return np.concatenate(list(map(_kept_words, logits, words)))
+
+    return Probe(batches, decide, timed)
 
 
-def _compare_labels(
-    tokenizer: SubwordTokenizer, reference: Run, candidate: Run, entailment: int, room: int
-) -> Agreement:
+def _label_probe(tokenizer: SubwordTokenizer, room: int, timed: Batch, entailment: int) -> Probe:
     hypotheses = [f"This example is about {label}." for label in LABELS]
     room -= tokenizer.pair_special_tokens + max(map(tokenizer.length, hypotheses))
-    difference, scale, same = 0.0, 0.0, 0
-    premises = _premises()
-    for premise in premises:
-        pairs = tokenizer.pairs(tokenizer.shorten(premise, room), hypotheses)
-        outputs = [np.stack([run(pair) for pair in pairs]) for run in (reference, candidate)]
-        difference = max(difference, float(np.abs(outputs[0] - outputs[1]).max()))
-        scale = max(scale, float(np.abs(outputs[0]).max()))
-        first = [output[:, entailment].argmax() for output in outputs]
-        same += int(first[0] == first[1])
-    return Agreement(difference, scale, same / len(premises), len(premises))
+    batches = [
+        tokenizer.pairs(tokenizer.shorten(premise, room), hypotheses) for premise in _premises()
+    ]
+
+    def decide(answers: Answers) -> NDArray[np.int64]:
+        return np.array([np.stack(logits)[:, entailment].argmax() for logits in answers])
+
+    return Probe(batches, decide, timed)
 
 
 def _premises() -> Sequence[str]:
@@ -139,11 +185,12 @@ def _word_numbers(text: str, starts: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.cumsum(characters)[starts] if len(starts) else np.zeros(0, np.int64)
 
 
-def _kept_words(logits: Floats, words: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """For each share, which words are kept: shape (n_shares, n_words)."""
+def _kept_words(logits: Floats, words: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each share and word 1 if it is kept: shape (n_shares * n_words,)."""
     margin = (logits[:, 1] - logits[:, 0]).astype(np.float64)
     probabilities = 1 / (1 + np.exp(-margin))
     numbers, index = np.unique(words, return_inverse=True)
     sums = np.bincount(index, probabilities, len(numbers))
     means = sums / np.bincount(index, minlength=len(numbers))
-    return np.stack([means > np.quantile(means, 1 - share) for share in KEPT_SHARES])
+    kept = [means > np.quantile(means, 1 - share) for share in KEPT_SHARES]
+    return np.concatenate(kept).astype(np.int64)
