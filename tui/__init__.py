@@ -2,5 +2,7 @@
 
 
 def main() -> None:
-    """Says what is coming; the commands of `tokenflow` do its work until then."""
-    print("tokenflow-tui is coming. Until then: tokenflow --help")
+    """tokenflow-tui"""
+    from tokenflow_tui.cli import tui
+
+    tui()

@@ -1,0 +1,154 @@
+"""The app: its modes, the daemon it speaks to, and whether that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.theme import Theme
+
+from tokenflow_tui import keymap, launch
+from tokenflow_tui.client import Daemon, DaemonError, Unreachable
+from tokenflow_tui.screens.ask import AskScreen
+from tokenflow_tui.state import State
+from tokenflow_tui.widgets.banner import Banner
+from tokenflow_tui.widgets.topbar import TopBar
+
+POLL_S = 5.0
+# How long to wait before asking again where nobody answers: doubled each time.
+BACK_OFF_S = (0.5, 8.0)
+
+THEME = Theme(
+    name="tokenflow",
+    primary="#4fb3bf",
+    secondary="#8f9bb3",
+    accent="#f2b134",
+    success="#7bc67b",
+    warning="#f2b134",
+    error="#e8646b",
+    background="#14171c",
+    surface="#1b1f26",
+    panel="#232832",
+    foreground="#dfe4ea",
+    dark=True,
+)
+
+
+class TokenFlowApp(App[None]):
+    """Speaks HTTP to one daemon; screens ask `self.app.daemon`."""
+
+    TITLE = "TokenFlow"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (80, "-medium"), (120, "-wide")]
+    BINDINGS: ClassVar[list[BindingType]] = list(keymap.APP)
+    MODES: ClassVar = {"ask": AskScreen}
+    DEFAULT_MODE = "ask"
+
+    health: reactive[dict[str, Any] | None] = reactive(None)
+    problem: reactive[str] = reactive("")
+    today: reactive[dict[str, Any]] = reactive(dict)
+
+    def __init__(self, url: str, state: State) -> None:
+        super().__init__()
+        self.daemon = Daemon(url)
+        self.state = state
+        self.next_try_at = 0.0
+        self._try_now = asyncio.Event()
+
+    def on_mount(self) -> None:
+        self.register_theme(THEME)
+        if self.state.settings.theme in self.available_themes:
+            self.theme = self.state.settings.theme
+        self.set_keymap(self.state.settings.keys)
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+        self._watch_daemon()
+
+    async def on_unmount(self) -> None:
+        await self.daemon.close()
+
+    def _keep_theme(self, theme: Theme) -> None:
+        self.state.settings.theme = theme.name
+        self.state.save_settings()
+
+    @work(exclusive=True, group="health", exit_on_error=False)
+    async def _watch_daemon(self) -> None:
+        """Asks how the daemon is, for as long as the app runs: seldom while it answers, with
+        growing pauses while it does not."""
+        pause = BACK_OFF_S[0]
+        while True:
+            try:
+                self.health = await self.daemon.get("/healthz")
+                self.problem = ""
+                pause = BACK_OFF_S[0]
+                self.today = (await self.daemon.get("/api/metrics", days=1))["totals"]
+                wait = POLL_S
+            except Unreachable as error:
+                self.health, self.problem = None, str(error)
+                wait, pause = pause, min(2 * pause, BACK_OFF_S[1])
+            except DaemonError as error:
+                self.problem, wait = str(error), POLL_S
+            self.next_try_at = time.monotonic() + wait
+            self._refresh_status()
+            try:
+                await asyncio.wait_for(self._try_now.wait(), wait)
+                pause = BACK_OFF_S[0]
+            except TimeoutError:
+                pass
+            self._try_now.clear()
+
+    def _refresh_status(self) -> None:
+        for screen in self.screen_stack:
+            for widget in screen.query("TopBar, Banner").results(TopBar | Banner):
+                widget.refresh_status()
+
+    def check_daemon(self) -> None:
+        """At once, instead of at the next turn."""
+        self._try_now.set()
+
+    def action_retry(self) -> None:
+        self.check_daemon()
+
+    def action_start_daemon(self) -> None:
+        if self.health is not None:
+            return
+        try:
+            launch.start_daemon(self.daemon.url)
+        except OSError as error:
+            self.notify(str(error), severity="error")
+            return
+        self.notify("Starting the daemon…")
+        self.set_timer(0.7, self.check_daemon)
+
+    def action_show(self, mode: str) -> None:
+        if mode in self.MODES:
+            self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+
+    def action_jump(self) -> None:
+        from tokenflow_tui.screens.jump import JumpScreen
+
+        self.push_screen(JumpScreen(self.screen))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        yield from super().get_system_commands(screen)
+        for mode, key, title in keymap.MODES:
+            yield SystemCommand(
+                title, f"Go to {title} ({key})", lambda mode=mode: self.action_show(mode)
+            )
+        if self.health is None and launch.can_start(self.daemon.url):
+            yield SystemCommand(
+                "Start the daemon", "Run tokenflowd on this machine", self.action_start_daemon
+            )

@@ -1,0 +1,93 @@
+"""The daemon over HTTP: JSON, and answers as server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+
+from tokenflow_tui.sse import Event, events
+
+# A request that needs longer than this to begin is one that the daemon does not answer.
+PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_read=120)
+
+
+class DaemonError(Exception):
+    """What the daemon, or nobody, said; `str()` is one sentence for people."""
+
+
+class Unreachable(DaemonError):
+    """No daemon answers there."""
+
+
+class Daemon:
+    """One session for all that the app asks; to be closed when it ends."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, path: str, **query: str | int) -> Any:
+        """Raises DaemonError, Unreachable."""
+        wanted = {name: str(value) for name, value in query.items() if value not in ("", None)}
+        return await self._json("GET", path, params=wanted)
+
+    async def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Raises DaemonError, Unreachable."""
+        return await self._json("POST", path, json=body)
+
+    async def put(self, path: str, body: dict[str, Any]) -> Any:
+        """Raises DaemonError, Unreachable."""
+        return await self._json("PUT", path, json=body)
+
+    async def delete(self, path: str) -> None:
+        """Raises DaemonError, Unreachable."""
+        await self._json("DELETE", path)
+
+    async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[Event]:
+        """The events of an answer; closing the iterator closes the connection, upon which the
+        daemon stops the provider, too. Raises DaemonError, Unreachable."""
+        try:
+            async with self._opened().post(self.url + path, json=body) as response:
+                if response.status >= 400:
+                    raise DaemonError(await _complaint(response))
+                async for event in events(response.content.iter_any()):
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(_why(error, self.url)) from None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """Made at first use: it belongs to the loop that runs then."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=PATIENCE)
+        return self._session
+
+    async def _json(self, method: str, path: str, **more: Any) -> Any:
+        try:
+            async with self._opened().request(method, self.url + path, **more) as response:
+                if response.status >= 400:
+                    raise DaemonError(await _complaint(response))
+                return await response.json() if response.status != 204 else None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(_why(error, self.url)) from None
+
+
+async def _complaint(response: aiohttp.ClientResponse) -> str:
+    try:
+        body = await response.json(content_type=None)
+        return str(body["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"the daemon answered {response.status}"
+
+
+def _why(error: Exception, url: str) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"no daemon answers at {url}"
+    if isinstance(error, TimeoutError):
+        return f"the daemon at {url} does not answer in time"
+    return f"the connection to {url} broke off"

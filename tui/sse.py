@@ -1,0 +1,39 @@
+"""Server-sent events out of bytes (WHATWG HTML, 9.2.6)."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    name: str
+    data: str
+
+
+async def events(chunks: AsyncIterable[bytes]) -> AsyncIterator[Event]:
+    """The events in a stream of bytes that may be cut anywhere; an unfinished last one is none."""
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    rest, name, data = "", "", list[str]()
+    async for chunk in chunks:
+        rest += decode(chunk)
+        # A lone CR at the end may be the first half of CRLF.
+        held = "\r" if rest.endswith("\r") else ""
+        *lines, rest = _LINE_END.split(rest.removesuffix("\r"))
+        rest += held
+        for line in lines:
+            field, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if not line:
+                if name or data:
+                    yield Event(name or "message", "\n".join(data))
+                name, data = "", []
+            elif field == "event":
+                name = value
+            elif field == "data":
+                data.append(value)

@@ -1,0 +1,86 @@
+"""What outlives the app: the draft, and how the person likes things. Files that can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import platformdirs
+
+
+@dataclass
+class Settings:
+    """`keys` maps a binding's id (see keymap.py) to other keys, such as {"send": "ctrl+s"}."""
+
+    theme: str = "tokenflow"
+    model: str = "auto"
+    compress: str = "off"  # off, auto, or a share of the tokens to keep
+    system: str = ""
+    temperature: float = 0.7
+    max_tokens: int = 2048
+    sidebar: bool = True
+    keys: dict[str, str] = field(default_factory=dict)
+
+
+class State:
+    """The files in one folder. One that is damaged or cannot be written costs what it held, never
+    the app."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.settings = self._read_settings()
+
+    @property
+    def settings_file(self) -> Path:
+        return self._folder / "tui.json"
+
+    def save_settings(self) -> None:
+        self._write(self.settings_file, json.dumps(asdict(self.settings), indent=2) + "\n")
+
+    def draft(self, name: str) -> str:
+        """What was typed and not sent."""
+        try:
+            return self._draft_file(name).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def save_draft(self, name: str, text: str) -> None:
+        if text:
+            self._write(self._draft_file(name), text)
+        else:
+            self._draft_file(name).unlink(missing_ok=True)
+
+    def _draft_file(self, name: str) -> Path:
+        return self._folder / f"tui-draft-{name}.txt"
+
+    def _read_settings(self) -> Settings:
+        settings = Settings()
+        try:
+            stored = json.loads(self.settings_file.read_text("utf-8"))
+        except (OSError, ValueError):
+            return settings
+        for known in fields(settings):
+            value = stored.get(known.name) if isinstance(stored, dict) else None
+            # JSON knows one kind of number.
+            if isinstance(value, (type(getattr(settings, known.name)), int)):
+                setattr(settings, known.name, value)
+        return settings
+
+    def _write(self, file: Path, text: str) -> None:
+        """At once or not at all."""
+        beside = file.with_suffix(".new")
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            beside.touch(mode=0o600)
+            beside.write_text(text, "utf-8")
+            beside.replace(file)
+        except OSError:
+            pass
+
+
+def default_folder() -> Path:
+    """The daemon's data directory, where the history is, too."""
+    named = os.environ.get("TOKENFLOW_HOME")
+    return Path(named) if named else platformdirs.user_data_path("tokenflow", appauthor=False)

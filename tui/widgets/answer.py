@@ -1,0 +1,55 @@
+"""An answer as it arrives: Markdown that grows without being rendered anew for every chunk."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from textual.widgets import Markdown
+
+# How often what has arrived is shown, at most; and how much of the time showing may take.
+FLUSH_S = 0.1
+PAUSE_PER_COST = 3.0
+
+
+class Answer(Markdown):
+    """`feed` only fills a buffer; a task of its own shows what is in it, and the dearer that was,
+    the longer it waits for the next time: typing stays fast beside any stream."""
+
+    def __init__(self) -> None:
+        super().__init__(open_links=False)
+        self.text = ""
+        self._waiting: list[str] = []
+        self._fed = asyncio.Event()
+        self._ended = False
+
+    def feed(self, chunk: str) -> None:
+        self.text += chunk
+        self._waiting.append(chunk)
+        self._fed.set()
+
+    def end(self) -> None:
+        """No more comes."""
+        self._ended = True
+        self._fed.set()
+
+    async def show(self) -> None:
+        """Until `end`; then the whole text once more, as Markdown that was complete all along."""
+        pieces = 0
+        while True:
+            await self._fed.wait()
+            self._fed.clear()
+            if self._waiting:
+                started = time.monotonic()
+                waiting, self._waiting = "".join(self._waiting), []
+                await self.append(waiting)
+                pieces += 1
+                cost = time.monotonic() - started
+                if not self._ended:
+                    await asyncio.sleep(max(FLUSH_S, PAUSE_PER_COST * cost))
+            if self._ended and not self._waiting:
+                break
+            if self._waiting or self._ended:
+                self._fed.set()
+        if pieces > 1:
+            await self.update(self.text)

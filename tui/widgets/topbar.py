@@ -1,0 +1,59 @@
+"""The line at the top: where one is, and how the daemon does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from tokenflow_tui import keymap
+from tokenflow_tui.numbers import dollars, tokens
+
+if TYPE_CHECKING:
+    from tokenflow_tui.app import TokenFlowApp
+
+from textual.containers import Horizontal
+
+
+class TopBar(Horizontal):
+    """Every screen's first line. `mode` is the one that is shown."""
+
+    app: TokenFlowApp  # type: ignore[assignment]
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self._mode = mode
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content.from_markup("[b $primary]TokenFlow[/]"), classes="brand")
+        for mode, key, title in keymap.MODES:
+            link = Content.from_markup(
+                f"[@click=app.show('{mode}')]{title}[/] [dim]{key.upper()}[/]"
+            )
+            yield Static(link, classes="mode -current" if mode == self._mode else "mode")
+        yield Static(classes="status")
+
+    def on_mount(self) -> None:
+        self.refresh_status()
+
+    def refresh_status(self) -> None:
+        self.query_one(".status", Static).update(self._status())
+
+    def _status(self) -> Content:
+        port = f":{urlsplit(self.app.daemon.url).port or 80}"
+        health = self.app.health
+        if health is None:
+            return Content.from_markup("[$error]○[/] [dim]$port[/]", port=port)
+        light = "[$success]●[/]" if health["status"] == "ok" else "[$warning]●[/]"
+        today = self.app.today
+        if not today:
+            return Content.from_markup(f"{light} [dim]$port[/]", port=port)
+        return Content.from_markup(
+            f"{light} [dim]$port ·[/] $saved [dim]tokens saved today ·[/] $cost",
+            port=port,
+            saved=tokens(today["saved_tokens"]),
+            cost=dollars(today["cost_usd"]),
+        )
