@@ -75,7 +75,7 @@ class Outcome:
 
 def measure(progress: Progress) -> Table:
     with tempfile.TemporaryDirectory() as home, upstream() as port:
-        Path(home, "config.toml").write_text(tomli_w.dumps({"providers": _nobody_else()}))
+        Path(home, "config.toml").write_text(tomli_w.dumps({"providers": nobody_else()}))
         provider = {"GROQ_API_BASE_URL": f"http://127.0.0.1:{port}/v1", "GROQ_API_KEY": "none"}
         with daemon(Path(home), provider) as running:
             doors = _doors(port, running.port)
@@ -107,7 +107,7 @@ def measure(progress: Progress) -> Table:
     )
 
 
-def _nobody_else() -> dict[str, Any]:
+def nobody_else() -> dict[str, Any]:
     """Providers so that nothing but the scripted one is asked, whatever this machine runs."""
     others = default_settings().providers.keys() - {"groq"}
     return {name: {"base_url": NO_SERVER} for name in sorted(others)}

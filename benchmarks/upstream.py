@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import subprocess
@@ -28,24 +29,61 @@ _LISTED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
+# What models write all day, for a terminal that has to show it.
+MARKDOWN = """\
+## The plan
+
+The service reads its settings **once**, when it starts, and keeps them; a change needs a restart, \
+which takes less than a second and loses nothing that was acknowledged.
+
+- read the file and say which line is wrong
+- compare it with what is running, field by field
+- answer the requests that are under way, then switch
+
+```python
+def merged(defaults: dict, own: dict) -> dict:
+    # Own values win; tables are merged, lists are replaced.
+    result = dict(defaults)
+    for name, value in own.items():
+        result[name] = merged(result[name], value) if isinstance(value, dict) else value
+    return result
+```
+
+| step | takes | may fail |
+|---|---|---|
+| read | 2 ms | yes |
+| compare | 1 ms | no |
+
+1. Start it with `serve --check`.
+2. Look at the log.
+
+"""
+
+
 @dataclass(frozen=True)
 class Script:
-    """An answer of so many tokens: the first at once, then one after each pause."""
+    """An answer of so many tokens: the first at once, then one after each pause. They are words,
+    numbered ones or those of `MARKDOWN`, over and over."""
 
     tokens: int
     pause_ms: int
+    markdown: bool = False
 
     @classmethod
     def named(cls, model: str) -> Script:
-        tokens, pause_ms = re.fullmatch(r"(\d+)x(\d+)ms", model).groups()  # type: ignore[union-attr]
-        return cls(int(tokens), int(pause_ms))
+        found = re.fullmatch(r"(markdown-)?(\d+)x(\d+)ms", model)
+        assert found
+        return cls(int(found[2]), int(found[3]), bool(found[1]))
 
     @property
     def model(self) -> str:
-        return f"{self.tokens}x{self.pause_ms}ms"
+        return f"{'markdown-' if self.markdown else ''}{self.tokens}x{self.pause_ms}ms"
 
     @property
     def texts(self) -> list[str]:
+        if self.markdown:
+            words = itertools.cycle(re.findall(r"\S+\s*", MARKDOWN))
+            return list(itertools.islice(words, self.tokens))
         return [f"token{number} " for number in range(self.tokens)]
 
 

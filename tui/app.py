@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import work
@@ -45,7 +47,7 @@ class TokenFlowApp(App[None]):
     """Speaks HTTP to one daemon; screens ask `self.app.daemon`."""
 
     TITLE = "TokenFlow"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (80, "-medium"), (120, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.APP)
@@ -115,6 +117,8 @@ class TokenFlowApp(App[None]):
 
     def action_retry(self) -> None:
         self.check_daemon()
+        if isinstance(self.screen, AskScreen):
+            self.screen.ask_again()
 
     def action_start_daemon(self) -> None:
         if self.health is not None:
@@ -148,6 +152,13 @@ class TokenFlowApp(App[None]):
             yield SystemCommand(
                 title, f"Go to {title} ({key})", lambda mode=mode: self.action_show(mode)
             )
+        for node, binding, enabled, _ in screen.active_bindings.values():
+            if binding.id and binding.description and enabled:
+                yield SystemCommand(
+                    binding.description,
+                    f"Key {self.get_key_display(binding)}",
+                    partial(self.run_action, binding.action, node),
+                )
         if self.health is None and launch.can_start(self.daemon.url):
             yield SystemCommand(
                 "Start the daemon", "Run tokenflowd on this machine", self.action_start_daemon

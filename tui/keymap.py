@@ -29,7 +29,9 @@ ASK = [
     Binding("ctrl+b,f9", "sidebar", "Recent", id="ask.sidebar"),
     Binding("f7,ctrl+t", "options", "Options", id="ask.options"),
     Binding("alt+c,f6", "copy_answer", "Copy", id="ask.copy"),
-    Binding("alt+r", "route_panel", "Route", id="ask.route", show=False),
+    Binding("alt+a", "attach", "Attach a file", id="ask.attach", show=False),
+    Binding("alt+x", "export", "Export the conversation", id="ask.export", show=False),
+    Binding("alt+r", "route_panel", "Route panel", id="ask.route", show=False),
     Binding("alt+d", "dropped", "Dropped words", id="ask.dropped", show=False),
 ]
 

@@ -48,7 +48,7 @@ def test_what_was_said_before_is_sent_along(drive: Drive, provider: Upstream) ->
 
     async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
         await ask(pilot, "Two and two?")
-        await until(pilot, lambda: "Four." in shown(app) and not screen(app)._is_answering)
+        await until(pilot, lambda: "Four." in shown(app) and not screen(app).is_answering)
         await ask(pilot, "Twice that?")
         await until(pilot, lambda: "Eight." in shown(app))
 

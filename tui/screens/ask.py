@@ -21,6 +21,7 @@ from tokenflow_tui import keymap
 from tokenflow_tui.client import DaemonError, Unreachable
 from tokenflow_tui.clipboard import copy
 from tokenflow_tui.numbers import tokens
+from tokenflow_tui.screens.attach import AttachScreen
 from tokenflow_tui.screens.options import OptionsScreen
 from tokenflow_tui.widgets.banner import Banner
 from tokenflow_tui.widgets.composer import Composer
@@ -53,6 +54,7 @@ class AskScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._messages: list[dict[str, str]] = []
+        self._attachments: list[str] = []
         self._turn: Turn | None = None
         self._answering: Worker[None] | None = None
 
@@ -72,7 +74,7 @@ class AskScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.transcript.anchor()
-        self.recent.display = self.app.state.settings.sidebar
+        self.set_class(not self.app.state.settings.sidebar, "-recent-hidden")
         self.composer.focus()
         self._show_estimate()
 
@@ -81,7 +83,7 @@ class AskScreen(Screen[None]):
     @on(Composer.Changed)
     def _show_estimate(self) -> None:
         settings = self.app.state.settings
-        count = len(self.composer.text) / CHARS_PER_TOKEN
+        count = len("".join([self.composer.text, *self._attachments])) / CHARS_PER_TOKEN
         facts = [settings.model]
         if settings.compress not in ("off", "auto"):
             sent = count * float(settings.compress)
@@ -89,6 +91,8 @@ class AskScreen(Screen[None]):
         else:
             facts.append(f"about {tokens(count)} tokens")
             facts.append(f"compress {settings.compress}")
+        if self._attachments:
+            facts.append(f"{len(self._attachments)} files attached")
         if settings.system:
             facts.append("system prompt")
         if self._messages:
@@ -102,13 +106,21 @@ class AskScreen(Screen[None]):
 
     @on(Composer.Sent)
     def _send(self, sent: Composer.Sent) -> None:
-        if self._is_answering:
+        if self.is_answering:
             self.notify("The answer before is still coming: esc stops it", severity="warning")
             return
-        self._answering = self._answer(sent.text)
+        self._answering = self._answer("\n\n".join([sent.text, *self._attachments]))
+
+    def action_attach(self) -> None:
+        self.app.push_screen(AttachScreen(), self._take_attachment)
+
+    def _take_attachment(self, attachment: str | None) -> None:
+        if attachment:
+            self._attachments.append(attachment)
+            self._show_estimate()
 
     @property
-    def _is_answering(self) -> bool:
+    def is_answering(self) -> bool:
         return self._answering is not None and not self._answering.is_finished
 
     # The answer
@@ -120,31 +132,32 @@ class AskScreen(Screen[None]):
         await self.transcript.mount(turn)
         self.transcript.anchor()
         showing = self.run_worker(turn.answer.show(), group="show", exit_on_error=False)
-        complete = False
+        turn.ending = "stopped"  # unless it comes to another end
         try:
-            complete = await self._stream(turn, prompt)
+            turn.ending = await self._stream(turn, prompt)
         except Unreachable as error:
-            turn.ending = f"interrupted: {error}" if turn.answer.text else str(error)
+            turn.ending = f"interrupted, ctrl+r asks again: {error}"
             self.app.check_daemon()
         except DaemonError as error:
             turn.ending = str(error)
         finally:
-            if not complete and not turn.ending:
-                turn.ending = "stopped"
             turn.answer.end()
-            turn.describe()
-            self._show_estimate()
-        if turn.answer.text:
-            self._messages += [
-                {"role": "user", "content": prompt},
-                {"role": "assistant", "content": turn.answer.text},
-            ]
+            if turn.answer.text:
+                self._messages += [
+                    {"role": "user", "content": prompt},
+                    {"role": "assistant", "content": turn.answer.text},
+                ]
+            self.call_later(self._after, turn)  # not in an app that is closing
         await showing.wait()
         self._prune()
+
+    def _after(self, turn: Turn) -> None:
+        turn.describe()
+        self._show_estimate()
         self.recent.refresh_recent()
 
-    async def _stream(self, turn: Turn, prompt: str) -> bool:
-        """True when the answer came to its end."""
+    async def _stream(self, turn: Turn, prompt: str) -> str:
+        """How the answer ended; empty if as it should."""
         path, body = self._request(prompt)
         async with aclosing(self.app.daemon.stream(path, body)) as events:
             async for event in events:
@@ -152,18 +165,16 @@ class AskScreen(Screen[None]):
                     turn.answer.feed(event.data)
                 elif event.name == "metadata":
                     turn.metadata = json.loads(event.data)
-                    self.composer.clear_sent()
+                    self._clear_sent()
                     turn.describe()
                     self._show_route()
                 elif event.name == "usage":
                     turn.usage = json.loads(event.data)
                 elif event.name == "error":
-                    turn.ending = json.loads(event.data)["detail"]
-                    return False
+                    return str(json.loads(event.data)["detail"])
                 elif event.name == "end_stream":
-                    return True
-        turn.ending = "interrupted: the daemon ended the answer"
-        return False
+                    return ""
+        return "interrupted, ctrl+r asks again: the daemon ended the answer"
 
     def _request(self, prompt: str) -> tuple[str, dict[str, Any]]:
         settings = self.app.state.settings
@@ -179,6 +190,12 @@ class AskScreen(Screen[None]):
         if settings.model == "auto":
             return "/api/models/select", body
         return "/api/generate", body | {"model": settings.model}
+
+    def _clear_sent(self) -> None:
+        """The prompt has arrived: it is in the history now."""
+        self.composer.clear_sent()
+        self._attachments.clear()
+        self._show_estimate()
 
     def _prune(self) -> None:
         turns = list(self.transcript.query(Turn))
@@ -205,7 +222,7 @@ class AskScreen(Screen[None]):
     # What keys do
 
     def action_stop(self) -> None:
-        if self._is_answering and self._answering is not None:
+        if self.is_answering and self._answering is not None:
             self._answering.cancel()
         else:
             self.composer.focus()
@@ -213,6 +230,7 @@ class AskScreen(Screen[None]):
     def action_new(self) -> None:
         self.action_stop()
         self._messages, self._turn = [], None
+        self._attachments.clear()
         self.transcript.query(Turn).remove()
         self.query_one("#welcome").display = True
         self._show_route()
@@ -220,10 +238,16 @@ class AskScreen(Screen[None]):
         self.composer.focus()
 
     def action_sidebar(self) -> None:
-        self.recent.display = not self.recent.display
-        self.app.state.settings.sidebar = self.recent.display
-        self.app.state.save_settings()
-        (self.recent if self.recent.display else self.composer).focus()
+        if self.has_class("-narrow"):  # there it lies over the conversation
+            self.toggle_class("-recent-over")
+        else:
+            self.toggle_class("-recent-hidden")
+            self.app.state.settings.sidebar = not self.has_class("-recent-hidden")
+            self.app.state.save_settings()
+        self.call_after_refresh(self._focus_recent)
+
+    def _focus_recent(self) -> None:
+        (self.recent if self.recent.region else self.composer).focus()
 
     def action_route_panel(self) -> None:
         self.toggle_class("-route-hidden" if self.has_class("-wide") else "-route-shown")
@@ -231,6 +255,11 @@ class AskScreen(Screen[None]):
     def action_dropped(self) -> None:
         if self._turn is None or not self._turn.toggle_dropped():
             self.notify("That prompt was sent as it is")
+
+    def ask_again(self) -> None:
+        """The last prompt once more, if its answer did not come to its end."""
+        if self._turn is not None and self._turn.ending and not self.is_answering:
+            self._answering = self._answer(self._turn.prompt)
 
     def action_copy_answer(self) -> None:
         copy(self.app, self._turn.answer.text if self._turn else "")

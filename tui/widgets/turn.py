@@ -46,6 +46,11 @@ class Turn(Vertical):
         ending.display = bool(self.ending)
         ending.update(Content(self.ending))
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it says so."""
+        return self.query_one(".ending").display
+
     def toggle_dropped(self) -> bool:
         """Shows what was sent instead of the prompt; False if that was the prompt."""
         sent = self.metadata.get("compression", {}).get("compressed_text")

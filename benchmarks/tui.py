@@ -1,0 +1,322 @@
+"""The terminal client: from a key to what is painted, alone and beside a stream.
+
+The app runs headless in this process; daemon and provider in processes of their own. A key is
+posted as the terminal's driver would, and timed until a frame is drawn that shows what it did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pty
+import select
+import subprocess
+import sysconfig
+import tempfile
+import termios
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from rich.progress import Progress
+from textual import events
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+from benchmarks.daemon import Daemon, daemon
+from benchmarks.report import Table, percentile, readable
+from benchmarks.stream import nobody_else
+from benchmarks.upstream import Script, upstream
+from tokenflow_tui.app import TokenFlowApp
+from tokenflow_tui.screens.ask import AskScreen
+from tokenflow_tui.state import Settings, State
+from tokenflow_tui.widgets.answer import Answer
+from tokenflow_tui.widgets.turn import Turn
+
+SIZE = (120, 40)
+KEYS = 100
+KEY_EVERY_S = 0.06  # a fast typist
+STREAM = Script(tokens=1_500, pause_ms=10, markdown=True)  # 100 tokens a second
+TURN = Script(tokens=1_000, pause_ms=1, markdown=True)
+TURNS = 200
+STARTS = 5
+TYPED = b"zqzq"
+PATIENCE_S = 30.0
+
+
+class Measured(TokenFlowApp):
+    """Tells when a frame was drawn in which something had become true."""
+
+    def __init__(self, url: str, state: State) -> None:
+        super().__init__(url, state)
+        self._awaited: list[tuple[Callable[[], object], asyncio.Future[float]]] = []
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        super()._display(screen, renderable)
+        now = time.perf_counter()
+        for awaited in list(self._awaited):
+            if awaited[0]() and not awaited[1].done():
+                awaited[1].set_result(now)
+                self._awaited.remove(awaited)
+
+    async def painted(self, is_true: Callable[[], object]) -> float:
+        """When the first frame from now on was drawn in which `is_true()`."""
+        frame: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._awaited.append((is_true, frame))
+        return await asyncio.wait_for(frame, PATIENCE_S)
+
+    async def key(self, key: str, is_done: Callable[[], object]) -> float:
+        """Seconds from a key to the frame in which it has done its work."""
+        character = key if len(key) == 1 else None
+        frame = asyncio.ensure_future(self.painted(is_done))
+        await asyncio.sleep(0)
+        started = time.perf_counter()
+        self.post_message(events.Key(key, character))
+        return await frame - started
+
+    @property
+    def ask(self) -> AskScreen:
+        assert isinstance(self.screen, AskScreen)
+        return self.screen
+
+
+@dataclass
+class Arrivals:
+    """When each piece of an answer came, and when it was painted."""
+
+    fed: list[tuple[float, int]] = field(default_factory=list)  # time, characters so far
+    painted: list[float] = field(default_factory=list)
+    flushes: int = 0
+    shown: int = 0  # characters that the widget has
+
+
+def measure(progress: Progress) -> Table:
+    with tempfile.TemporaryDirectory() as home, upstream() as port:
+        Path(home, "config.toml").write_text(tomli_w.dumps({"providers": nobody_else()}))
+        provider = {"GROQ_API_BASE_URL": f"http://127.0.0.1:{port}/v1", "GROQ_API_KEY": "none"}
+        with daemon(Path(home), provider) as running:
+            figures = asyncio.run(_interactions(running, progress))
+            figures |= _starts(f"http://127.0.0.1:{running.port}", progress)
+    return Table(
+        "The terminal client",
+        ("interaction", "figure", "bar"),
+        [(name, shown(figures), bar) for name, (shown, bar) in BARS.items()],
+        [
+            f"{SIZE[0]}x{SIZE[1]}, headless; daemon and provider on the same cores; {KEYS} keys; "
+            f"the stream: {STREAM.tokens} tokens of headings, lists, code and tables, "
+            f"{1000 // STREAM.pause_ms} a second; first paint: in a pseudoterminal, {STARTS} starts"
+        ],
+        figures,
+    )
+
+
+async def _interactions(running: Daemon, progress: Progress) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{running.port}"
+    figures: dict[str, Any] = {}
+    task = progress.add_task("the app", total=None)
+    async with _app(url) as (app, _):
+        progress.update(task, description="typing, alone")
+        figures["typing"] = await _type(app, KEYS)
+        progress.update(task, description="typing beside a stream")
+        figures |= await _beside_a_stream(app)
+    async with _app(url) as (app, _):
+        progress.update(task, description="stopping")
+        figures |= await _stop(app)
+    async with _app(url) as (app, _):
+        before = await _type(app, KEYS)
+        for _turn in progress.track(range(TURNS), description="two hundred turns"):
+            await _one_turn(app, TURN)
+        figures["typing_before"], figures["typing_after"] = before, await _type(app, KEYS)
+        figures["widgets"] = len(app.screen.query("*"))
+    progress.remove_task(task)
+    return figures
+
+
+@contextlib.asynccontextmanager
+async def _app(url: str) -> AsyncIterator[tuple[Measured, Pilot[None]]]:
+    with tempfile.TemporaryDirectory() as folder:
+        app = Measured(url, State(Path(folder)))
+        app.state.settings = Settings(model=STREAM.model)
+        async with app.run_test(size=SIZE) as pilot:
+            await pilot.pause(0.5)
+            yield app, pilot
+
+
+async def _type(app: Measured, keys: int) -> list[float]:
+    composer, taken = app.ask.composer, []
+    for number in range(keys):
+        length = len(composer.text) + 1
+        letter = "typing "[number % 7]
+        key = "space" if letter == " " else letter
+        taken.append(
+            await app.key(
+                letter if key != "space" else " ",
+                lambda length=length: len(composer.text) >= length,
+            )
+        )
+        await asyncio.sleep(max(0.0, KEY_EVERY_S - taken[-1]))
+    return taken
+
+
+async def _begin(app: Measured, script: Script) -> Turn:
+    """An answer under way."""
+    before = app.ask.query(Turn).last() if app.ask.query(Turn) else None
+    app.state.settings.model = script.model
+    app.ask.ask("Go on.")
+    await _until(lambda: app.ask.query(Turn) and app.ask.query(Turn).last() is not before)
+    turn = app.ask.query(Turn).last()
+    await _until(lambda: turn.answer.text)
+    return turn
+
+
+async def _until(is_true: Callable[[], object]) -> None:
+    deadline = time.perf_counter() + PATIENCE_S
+    while not is_true():  # noqa: ASYNC110 - nothing in the app says so
+        await asyncio.sleep(0.005)
+        if time.perf_counter() > deadline:
+            raise TimeoutError("the app does not get on")
+
+
+async def _one_turn(app: Measured, script: Script) -> None:
+    await _begin(app, script)
+    await _until(lambda: not app.ask.is_answering)
+
+
+async def _beside_a_stream(app: Measured) -> dict[str, Any]:
+    arrivals, awaiting = Arrivals(), Answer.feed
+    append = Answer.append
+
+    def feed(self: Answer, chunk: str) -> None:
+        awaiting(self, chunk)
+        arrivals.fed.append((time.perf_counter(), len(self.text)))
+
+    async def appended(self: Answer, markdown: str) -> None:
+        await append(self, markdown)
+        arrivals.flushes += 1
+        arrivals.shown += len(markdown)
+
+    def frame() -> bool:
+        now = time.perf_counter()
+        while (
+            len(arrivals.painted) < len(arrivals.fed)
+            and arrivals.fed[len(arrivals.painted)][1] <= arrivals.shown
+        ):
+            arrivals.painted.append(now)
+        return len(arrivals.painted) == len(arrivals.fed) and not app.ask.is_answering
+
+    Answer.feed, Answer.append = feed, appended  # type: ignore[method-assign, assignment]
+    try:
+        started, cpu = time.perf_counter(), time.process_time()
+        turn = await _begin(app, STREAM)
+        finished = asyncio.ensure_future(app.painted(frame))
+        typed = await _type(app, KEYS)
+        await finished
+        wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+    finally:
+        Answer.feed, Answer.append = awaiting, append  # type: ignore[method-assign]
+    assert turn.answer.text == "".join(STREAM.texts)
+    return {
+        "typing_beside": typed,
+        "chunk_to_paint": [
+            painted - fed for painted, (fed, _) in zip(arrivals.painted, arrivals.fed, strict=True)
+        ],
+        "flushes_per_s": arrivals.flushes / wall,
+        "behind": arrivals.painted[-1] - arrivals.fed[-1][0],
+        "core": cpu / wall,
+    }
+
+
+async def _stop(app: Measured) -> dict[str, Any]:
+    stops, closed = [], []
+    for _ in range(STARTS):
+        turn = await _begin(app, STREAM)
+        await asyncio.sleep(0.5)
+        stop = asyncio.ensure_future(app.key("escape", lambda turn=turn: turn.is_stopped))
+        started = time.perf_counter()
+        while (await app.daemon.get("/healthz"))["streams"]:
+            pass
+        closed.append(time.perf_counter() - started)
+        stops.append(await stop)
+        await _until(lambda: not app.ask.is_answering)
+    return {"stopped": stops, "closed": closed}
+
+
+def _starts(url: str, progress: Progress) -> dict[str, Any]:
+    """From the command to the first frame, and to the echo of what was typed at once."""
+    figures: dict[str, list[float]] = {"paint": [], "usable": [], "paint_down": []}
+    for _ in progress.track(range(STARTS), description="starting in a terminal"):
+        paint, usable = _start(url)
+        figures["paint"].append(paint)
+        figures["usable"].append(usable)
+        figures["paint_down"].append(_start("http://127.0.0.1:1")[0])
+    return figures
+
+
+def _start(url: str) -> tuple[float, float]:
+    program = str(Path(sysconfig.get_path("scripts"), "tokenflow-tui"))
+    with tempfile.TemporaryDirectory() as folder:
+        terminal, inside = pty.openpty()
+        termios.tcsetwinsize(inside, SIZE[::-1])
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [program, "--url", url, "--data-dir", folder],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            env=os.environ | {"TERM": "xterm-256color"},
+            start_new_session=True,
+        )
+        try:
+            os.write(terminal, TYPED)
+            seen, paint = b"", 0.0
+            # The terminal itself echoes what is typed before the app has it.
+            while not paint or TYPED not in seen[seen.index(b"TokenFlow") :]:
+                if not select.select([terminal], [], [], PATIENCE_S)[0]:
+                    raise TimeoutError("the app painted nothing")
+                seen += os.read(terminal, 65_536)
+                if not paint and b"TokenFlow" in seen:
+                    paint = time.perf_counter() - started
+            return paint, time.perf_counter() - started
+        finally:
+            process.kill()
+            process.wait()
+            os.close(terminal)
+            os.close(inside)
+
+
+def _p95(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda figures: readable(percentile(figures[name], 95))
+
+
+BARS: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
+    "typing, alone: p95": (_p95("typing"), "16 ms"),
+    "typing beside the stream: p95": (_p95("typing_beside"), "50 ms"),
+    "typing beside the stream: longest": (lambda f: readable(max(f["typing_beside"])), "250 ms"),
+    "a piece of an answer to its paint: p95": (_p95("chunk_to_paint"), "150 ms"),
+    "flushes a second": (lambda f: f"{f['flushes_per_s']:.1f}", "10"),
+    "the answer ends behind its source": (lambda f: readable(f["behind"]), "0.5 s"),
+    "share of a core while it streams": (lambda f: f"{f['core']:.0%}", "60%"),
+    "esc to stopped: longest": (lambda f: readable(max(f["stopped"])), "100 ms"),
+    "esc to the provider's socket closed: longest": (
+        lambda f: readable(max(f["closed"])),
+        "250 ms",
+    ),
+    "first paint in a terminal: median": (
+        lambda f: readable(sorted(f["paint"])[STARTS // 2]),
+        "0.8 s",
+    ),
+    "usable: median": (lambda f: readable(sorted(f["usable"])[STARTS // 2]), "1.0 s"),
+    "first paint without a daemon: median": (
+        lambda f: readable(sorted(f["paint_down"])[STARTS // 2]),
+        "0.8 s",
+    ),
+    f"typing after {TURNS} turns, against before: p95": (
+        lambda f: f"{percentile(f['typing_after'], 95) / percentile(f['typing_before'], 95):.1f}x",
+        "1.5x",
+    ),
+    f"widgets after {TURNS} turns": (lambda f: str(f["widgets"]), "1,500"),
+}
