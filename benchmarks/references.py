@@ -123,6 +123,7 @@ def _random(tokenizer_of: str) -> Iterator[Path]:
         special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
         PreTrainedTokenizerFast(
             tokenizer_file=str(shipped_models_dir() / tokenizer_of / "tokenizer.json"),
+            model_input_names=["input_ids", "attention_mask"],
             **{f"{name}_token": token for name, token in special.items()},
         ).save_pretrained(checkpoint)
         yield checkpoint

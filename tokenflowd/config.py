@@ -112,6 +112,7 @@ class Ranking(Struct, frozen=True, forbid_unknown_fields=True):
 class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
     fallback_model: str = "llama-3.1-8b-instant"
     min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.25
+    corrections: bool = True
     local_model: str = ""
     stand_in: bool = True
     auto_ratio: Ratio = 0.5

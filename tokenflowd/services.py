@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Literal, TypeVar
 
 from tokenflowd.catalog import Catalog, Task
-from tokenflowd.classify import Classifier, EmbeddingScorer, PairScorer, Scorer
+from tokenflowd.classify import Classifier, EmbeddingScorer, PairScorer
 from tokenflowd.compress import Compressor, count_tokens
 from tokenflowd.config import Config
 from tokenflowd.engine import EncoderModel, TokenizerShelf, load_model
 from tokenflowd.errors import ModelUnavailable
 from tokenflowd.generate import Discovery, Generator, ProviderClient, Providers
-from tokenflowd.route import Rankings, Router
+from tokenflowd.route import Corrector, Rankings, Router
 from tokenflowd.store import Store
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ class Services:
         self._tokenizers = TokenizerShelf()
         self._loaded: weakref.WeakSet[EncoderModel] = weakref.WeakSet()
         self.store = Store(config.database)  # last: it starts a thread and takes the directory
+        self.corrector = Corrector(config.route, self.store, self.embedder.get)
 
     def load(self) -> None:
         """Loads the active models at once; one that cannot be used leaves its problem behind."""
@@ -121,7 +122,7 @@ class Services:
         pair = PairScorer(model, settings.hypothesis_template)
         return Classifier(pair, self.embedder.get, settings)
 
-    def _embedding_scorer(self, model_id: str) -> Scorer:
+    def _embedding_scorer(self, model_id: str) -> EmbeddingScorer:
         return EmbeddingScorer(self._load(model_id, "sentence-embedding"))
 
     def _load(self, model_id: str, task: Task) -> EncoderModel:

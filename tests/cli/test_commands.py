@@ -137,6 +137,18 @@ def test_history_is_deleted_and_exported(shell: Shell) -> None:
     shell.run("tokenflow", "history", "show", gone, ok=False)
 
 
+def test_a_request_is_relabelled_and_back(shell: Shell, daemon_url: str) -> None:
+    classify = ("classify", "Simmer the onions.", "-c", "sports", "-c", "cooking")
+    assert shell.run("tokenflow", *classify).stdout.startswith("cooking")
+    listed = shell.run("tokenflow", "history", "list", "--json").stdout
+    request_id = json.loads(listed)[0]["id"]
+    shell.run("tokenflow", "history", "relabel", request_id, "sports")
+    assert shell.run("tokenflow", *classify).stdout.startswith("sports")
+    assert "→ sports" in shell.run("tokenflow", "history", "list", "-n", "3").stdout
+    shell.run("tokenflow", "history", "relabel", request_id, "--undo")
+    assert shell.run("tokenflow", *classify).stdout.startswith("cooking")
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "says"),
     [
@@ -146,6 +158,10 @@ def test_history_is_deleted_and_exported(shell: Shell) -> None:
         (("compress", "-p", "poems"), "a", "$.preserve"),
         (("classify", "a", "-c", ""), "", "possible_categories"),
         (("history", "show", "nothing"), "", "no request"),
+        (("history", "relabel", "nothing", "code"), "", "no request"),
+        (("history", "relabel", "nothing", "--undo"), "", "no request"),
+        (("history", "relabel", "nothing"), "", "--undo"),
+        (("history", "relabel", "nothing", "code", "--undo"), "", "--undo"),
         (("history", "list", "--since", "today"), "", "$.since"),
     ],
 )

@@ -76,7 +76,7 @@ def every_route(daemon: Daemon) -> list[tuple[str, str]]:
 def test_no_route_answers_a_foreign_page(daemon: Daemon) -> None:
     for method, path in every_route(daemon):
         for origin in ("https://evil.example", "null", "http://localhost:3001", "", "file://"):
-            body = {"text": "a", "prompt": "a"} if method == "POST" else None
+            body = {"text": "a", "prompt": "a"} if method in ("POST", "PUT") else None
             answer = daemon.request(method, path, body, headers={"Origin": origin})
             assert answer.status == 403, (method, path, origin)
             assert "access-control-allow-origin" not in answer.headers
@@ -88,7 +88,7 @@ def test_no_route_answers_a_foreign_page(daemon: Daemon) -> None:
 )
 def test_no_route_takes_a_body_that_needs_no_preflight(daemon: Daemon, content_type: str) -> None:
     for method, path in every_route(daemon):
-        if method == "POST":
+        if method in ("POST", "PUT"):
             headers = {"Content-Type": content_type}
             answer = daemon.request("POST", path, raw=b'{"text":"a"}', headers=headers)
             assert answer.status == 415, (path, content_type)
@@ -114,7 +114,7 @@ def test_the_frontends_preflight_is_answered(daemon: Daemon) -> None:
     answer = preflight(daemon, FRONTEND)
     assert answer.status == 204
     assert answer.headers["access-control-allow-origin"] == FRONTEND
-    assert {"GET", "POST", "DELETE"} == set(
+    assert {"GET", "POST", "PUT", "DELETE"} == set(
         answer.headers["access-control-allow-methods"].split(", ")
     )
     assert "Content-Type" in answer.headers["access-control-allow-headers"]

@@ -14,7 +14,7 @@ from sqlite_utils import Database
 
 from tests.store.rows import classification, compression, generation, write
 from tokenflowd.errors import AlreadyRunning, NotFound, StoreDegraded
-from tokenflowd.store import Filter, RequestRecord, Store
+from tokenflowd.store import CorrectionRecord, Filter, RequestRecord, Store
 from tokenflowd.store.lock import DirectoryLock, owner_of
 from tokenflowd.store.migrations import migrations
 
@@ -146,6 +146,34 @@ def test_deleting_takes_texts_that_nothing_else_uses(store: Store) -> None:
     assert store.history.page(Filter(query="only")) == []
 
 
+def test_a_correction_of_what_was_deleted_meanwhile_does_no_harm(store: Store) -> None:
+    gone = classification()
+    write(store, gone)
+    futures = [
+        store.delete(gone.id),
+        store.correct(CorrectionRecord(gone.id, "code", "encoder", b"")),
+        store.write(classification("another")),
+    ]
+    assert [future.result(5) for future in futures] == [True, False, True]
+    assert store.problem is None
+    assert store.history.corrections() == {}
+
+
+def test_the_latest_correction_of_a_text_counts_for_each_encoder(store: Store) -> None:
+    same, again, other = classification("same"), classification("same"), classification("other")
+    write(store, same, again, other)
+    for request_id, model, day in (
+        (same.id, "a", "2026-01-02"),
+        (again.id, "a", "2026-01-01"),
+        (other.id, "b", "2026-01-01"),
+    ):
+        store.correct(CorrectionRecord(request_id, "code", model, b"vector", day)).result(5)
+    assert store.history.corrections() == {
+        "a": [(same.id, "code", b"vector")],
+        "b": [(other.id, "code", b"vector")],
+    }
+
+
 def test_the_export_is_everything_oldest_first(store: Store) -> None:
     records = [compression("one"), classification("two")]
     write(store, *records)
@@ -273,7 +301,7 @@ def test_migrations_run_once(tmp_path: Path) -> None:
     Store(path).close()
     Store(path).close()
     applied = [m.name for m in migrations.applied(Database(path))]
-    assert applied == ["m001_requests", "m002_generations"]
+    assert applied == ["m001_requests", "m002_generations", "m003_corrections"]
 
 
 def test_a_history_of_the_first_schema_is_carried_on(tmp_path: Path) -> None:

@@ -62,6 +62,9 @@ async def classify(
     classification: Classification = await offload.run_stoppable(
         classifier.classify, prompt, categories, multi_label=multi_label
     )
+    classification = await offload.run_stoppable(
+        services.corrector.corrected, classification, prompt, multi_label=multi_label
+    )
     recommended = services.rankings.recommended_model(
         classification.top_category, classification.confidence
     )
@@ -71,5 +74,6 @@ async def classify(
         scores=classification.scores,
         multi_label=multi_label,
         recommended_model=recommended,
+        corrected_by=classification.corrected_by,
     )
     return classification, recommended

@@ -26,7 +26,7 @@ log = logging.getLogger("tokenflowd.requests")
 
 OWN_FAULT = "this is a fault of TokenFlow; its log has the details"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-_METHODS = "GET, POST, DELETE"
+_METHODS = "GET, POST, PUT, DELETE"
 _HEADERS = "Authorization, Content-Type"
 _PREFLIGHT_MAX_AGE_S = "600"
 _ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)

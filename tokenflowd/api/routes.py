@@ -29,6 +29,8 @@ from tokenflowd.api.schemas import (
     ClassifyResponse,
     CompressRequest,
     CompressResponse,
+    Correction,
+    CorrectionRequest,
     GenerateRequest,
     Health,
     HistoryPage,
@@ -80,7 +82,7 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
     compress = CompressResource(services, offload, recorder)
     classify = ClassifyResource(services, offload, recorder)
     rankings = RankingsResource(services.rankings)
-    history = HistoryResource(services.store, reads)
+    history = HistoryResource(services, offload, reads)
     generate = GenerateResource(services.config.server, answering, recorder, streams)
     openai = OpenAIResource(services, answering, recorder, streams)
     providers = ProvidersResource(services.providers, services.discovery)
@@ -176,6 +178,21 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
             "/api/history/{id}",
             history.delete,
             "Forget one request",
+            status=204,
+        ),
+        route(
+            "PUT",
+            "/api/history/{id}/category",
+            history.correct,
+            "Say what a request's category should have been; prompts like it follow",
+            Correction,
+            body=CorrectionRequest,
+        ),
+        route(
+            "DELETE",
+            "/api/history/{id}/category",
+            history.uncorrect,
+            "Take that back",
             status=204,
         ),
         route(

@@ -229,6 +229,15 @@ class HistoryPage(Struct, frozen=True):
     next_before: Annotated[str, Meta(description="Pass it as `before` for more")] | None
 
 
+class CorrectionRequest(Struct, frozen=True):
+    category: Annotated[Category, Meta(description="What it should have been")]
+
+
+class Correction(Struct, frozen=True):
+    id: str
+    corrected_category: str
+
+
 class ModelState(Struct, frozen=True):
     id: str
     ready: bool

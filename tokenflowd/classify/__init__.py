@@ -1,6 +1,15 @@
 """Zero-shot classification of prompts into any categories."""
 
 from tokenflowd.classify.classifier import Classification, Classifier
+from tokenflowd.classify.corrections import CorrectedPrompts, blended
 from tokenflowd.classify.scoring import EmbeddingScorer, PairScorer, Scorer
 
-__all__ = ["Classification", "Classifier", "EmbeddingScorer", "PairScorer", "Scorer"]
+__all__ = [
+    "Classification",
+    "Classifier",
+    "CorrectedPrompts",
+    "EmbeddingScorer",
+    "PairScorer",
+    "Scorer",
+    "blended",
+]

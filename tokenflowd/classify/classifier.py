@@ -12,10 +12,12 @@ from tokenflowd.config import ClassifyConfig
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """Scores by category, highest first; the first is `top_category`."""
+    """Scores by category, highest first; the first is `top_category`. `corrected_by` is the
+    corrected request that had the greatest say in them besides the model."""
 
     scores: dict[str, float]
     model_id: str
+    corrected_by: str | None = None
 
     @property
     def top_category(self) -> str:

@@ -108,17 +108,24 @@ class EmbeddingScorer:
     ) -> Floats:
         described = [*labels, self._NO_LABEL]
         vectors = self._label_vectors(described, stop)
-        cosines = vectors @ self._embed([text], stop)[0] / self._model.manifest.temperature
+        cosines = vectors @ self.vectors([text], stop)[0] / self._model.manifest.temperature
         if multi_label:
             return _sigmoid(cosines[:-1] - cosines[-1])
         return _softmax(cosines[:-1])
+
+    def vectors(self, texts: Sequence[str], stop: threading.Event | None = None) -> Floats:
+        """Unit vectors: float32, shape (n_texts, dimensions). Raises Busy, Cancelled."""
+        tokenizer, manifest = self._model.tokenizer, self._model.manifest
+        room = manifest.window_tokens - tokenizer.special_tokens
+        sequences = [tokenizer.text_sequence(tokenizer.shorten(text, room)) for text in texts]
+        return np.stack(self._model.run(sequences, stop=stop))
 
     def _label_vectors(self, labels: Sequence[str], stop: threading.Event | None) -> Floats:
         with self._lock:
             known = {label: self._vectors[label] for label in labels if label in self._vectors}
         missing = [label for label in labels if label not in known]
         if missing:
-            known.update(zip(missing, self._embed(missing, stop), strict=True))
+            known.update(zip(missing, self.vectors(missing, stop), strict=True))
         with self._lock:
             for label in labels:
                 self._vectors[label] = known[label]
@@ -126,13 +133,6 @@ class EmbeddingScorer:
             while len(self._vectors) > CACHED_LABELS:
                 self._vectors.popitem(last=False)
         return np.stack([known[label] for label in labels])
-
-    def _embed(self, texts: Sequence[str], stop: threading.Event | None) -> Floats:
-        """Unit vectors: float32, shape (n_texts, dimensions)."""
-        tokenizer, manifest = self._model.tokenizer, self._model.manifest
-        room = manifest.window_tokens - tokenizer.special_tokens
-        sequences = [tokenizer.text_sequence(tokenizer.shorten(text, room)) for text in texts]
-        return np.stack(self._model.run(sequences, stop=stop))
 
 
 def _softmax(values: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""tokenflow history: find requests again."""
+"""tokenflow history: find requests again, and correct them."""
 
 from __future__ import annotations
 
@@ -85,6 +85,25 @@ def delete(data_dir: str | None, request_id: str) -> None:
 
 
 @history.command()
+@click.argument("request_id", metavar="ID")
+@click.argument("category", required=False)
+@click.option("--undo", is_flag=True, help="Take the correction back.")
+@click.pass_obj
+def relabel(data_dir: str | None, request_id: str, category: str | None, undo: bool) -> None:
+    """Say that a request was CATEGORY; it and prompts like it go there from now on."""
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people, quoted
+
+    if undo == (category is not None):
+        raise click.UsageError("name a CATEGORY, or --undo")
+    path = f"/api/history/{quoted(request_id)}/category"
+    with errors_for_people(), daemon(configuration(data_dir)) as client:
+        if undo:
+            client.delete(path)
+        else:
+            client.put(path, {"category": category})
+
+
+@history.command()
 @click.pass_obj
 def export(data_dir: str | None) -> None:
     """Print the whole history as JSON Lines, oldest first."""
@@ -103,6 +122,8 @@ def _line(row: dict[str, Any]) -> str:
         outcome = row["error_type"]
     elif row["kind"] == "compress":
         outcome = f"{row['original_tokens']} → {row['compressed_tokens']}"
+    elif "corrected_category" in row:
+        outcome = f"→ {row['corrected_category']}"
     elif row["kind"] == "classify":
         outcome = f"{row['category']} {row['confidence']:.2f}"
     else:

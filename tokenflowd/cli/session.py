@@ -54,6 +54,9 @@ class DaemonClient:
     def post(self, path: str, body: dict[str, Any]) -> Any:
         return self._json(path, data=self.encode(body))
 
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        return self._json(path, method="PUT", data=self.encode(body))
+
     @staticmethod
     def encode(body: dict[str, Any]) -> bytes:
         return json.dumps(body, ensure_ascii=False).encode()
@@ -89,8 +92,8 @@ class DaemonClient:
         with response:
             yield response
 
-    def _json(self, path: str, *, data: bytes | None = None) -> Any:
-        with self.open(path, data=data) as response:
+    def _json(self, path: str, *, method: str | None = None, data: bytes | None = None) -> Any:
+        with self.open(path, method=method, data=data) as response:
             return json.load(response)
 
 

@@ -5,6 +5,7 @@ from tokenflowd.store.metrics import Metrics
 from tokenflowd.store.records import (
     ClassificationRecord,
     CompressionRecord,
+    CorrectionRecord,
     GenerationRecord,
     Message,
     RequestRecord,
@@ -15,6 +16,7 @@ from tokenflowd.store.store import Store
 __all__ = [
     "ClassificationRecord",
     "CompressionRecord",
+    "CorrectionRecord",
     "Filter",
     "GenerationRecord",
     "History",

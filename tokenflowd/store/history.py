@@ -21,13 +21,14 @@ _SUMMARY = """
     SELECT r.id, r.created_at, r.kind, r.status, r.error_type, r.duration_ms, r.client, r.model,
            substr(i.text, 1, 200) AS preview,
            c.original_tokens, c.compressed_tokens,
-           k.top_category AS category, k.confidence,
+           k.top_category AS category, k.confidence, x.category AS corrected_category,
            g.provider, g.partial, g.prompt_tokens, g.completion_tokens, g.ttft_ms, g.cost_usd
     FROM requests r
     LEFT JOIN texts i ON i.id = r.input_text_id
     LEFT JOIN texts o ON o.id = r.output_text_id
     LEFT JOIN compressions c ON c.request_id = r.id
     LEFT JOIN classifications k ON k.request_id = r.id
+    LEFT JOIN corrections x ON x.request_id = r.id
     LEFT JOIN generations g ON g.request_id = r.id
 """
 _DETAIL = """
@@ -35,7 +36,7 @@ _DETAIL = """
            r.client, r.model, i.text AS input, o.text AS output,
            c.tokenizer, c.mode, c.budget, c.original_tokens, c.compressed_tokens, c.over_budget,
            c.options, k.top_category AS category, k.confidence, k.scores, k.multi_label,
-           k.recommended_model,
+           k.recommended_model, k.corrected_by, x.category AS corrected_category,
            g.wanted_model, g.provider, g.route, g.attempts, g.parameters, g.partial,
            g.finish_reason, g.prompt_tokens, g.completion_tokens, g.tokens_counted_by, g.ttft_ms,
            g.latency_ms, g.cost_usd, g.compress_decision, g.saved_usd, g.saved_ms,
@@ -47,7 +48,15 @@ _DETAIL = """
     LEFT JOIN texts o ON o.id = r.output_text_id
     LEFT JOIN compressions c ON c.request_id = r.id
     LEFT JOIN classifications k ON k.request_id = r.id
+    LEFT JOIN corrections x ON x.request_id = r.id
     LEFT JOIN generations g ON g.request_id = r.id
+"""
+# Of a prompt that was corrected more than once, the latest counts (SQLite takes the other columns
+# from the row with the maximum).
+_CORRECTIONS = """
+    SELECT c.model, c.request_id, c.category, c.vector, max(c.created_at)
+    FROM corrections c JOIN requests r ON r.id = c.request_id
+    GROUP BY c.model, r.input_text_id
 """
 _JSON_COLUMNS = ("options", "scores", "attempts", "parameters", "messages")
 _FLAG_COLUMNS = ("over_budget", "multi_label", "partial")
@@ -86,6 +95,14 @@ class History:
             raise NotFound(f"the history has no request {request_id!r}")
         return rows[0]
 
+    def corrections(self) -> dict[str, list[tuple[str, str, bytes]]]:
+        """Request, category and vector of every corrected prompt, by the vectors' model."""
+        found: dict[str, list[tuple[str, str, bytes]]] = {}
+        with reading(self._path) as connection:
+            for model, request_id, category, vector, _ in connection.execute(_CORRECTIONS):
+                found.setdefault(model, []).append((request_id, category, vector))
+        return found
+
     def export(self) -> Iterator[dict[str, Any]]:
         """Everything about every request, oldest first, read as it is consumed."""
         with reading(self._path) as connection:
@@ -108,7 +125,10 @@ def _conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
     conditions = {
         "kind": "r.kind = :kind",
         "model": "r.model = :model",
-        "category": "k.top_category = :category",
+        "category": """r.id IN (
+            SELECT request_id FROM classifications WHERE top_category = :category
+            UNION SELECT request_id FROM corrections WHERE category = :category
+        )""",
         "since": "r.created_at >= :since",
         # The request itself may have been deleted since.
         "before": """r.number < coalesce(

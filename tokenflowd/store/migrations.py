@@ -22,6 +22,13 @@ def m002_generations(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m003_corrections(db: Database) -> None:
+    """Categories that somebody corrected, and which classifications they had a part in."""
+    for statement in _M003.split(";\n\n"):
+        db.execute(statement)
+
+
 _M001 = """
 CREATE TABLE texts (
     id INTEGER PRIMARY KEY,
@@ -185,4 +192,19 @@ SELECT date(created_at) AS day, kind, count(*) AS requests,
        sum(cost_usd) AS cost_usd,
        sum(saved_usd) AS saved_usd
 FROM history GROUP BY day, kind
+"""
+
+_M003 = """
+CREATE TABLE corrections (
+    request_id TEXT PRIMARY KEY REFERENCES requests(id) ON DELETE CASCADE,
+    category TEXT NOT NULL,         -- that it should have been
+    created_at TEXT NOT NULL,       -- ISO 8601, UTC
+    model TEXT NOT NULL,            -- the sentence encoder that made the vector
+    vector BLOB NOT NULL            -- of the prompt: float32, little-endian, of length 1
+);
+
+CREATE INDEX corrections_category ON corrections(category);
+
+-- The request whose correction had the greatest say in the scores; it may be gone since.
+ALTER TABLE classifications ADD COLUMN corrected_by TEXT
 """

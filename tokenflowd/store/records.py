@@ -42,6 +42,19 @@ class ClassificationRecord:
     scores: Mapping[str, float]
     multi_label: bool
     recommended_model: str
+    corrected_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionRecord:
+    """What a request's category should have been. `vector` is its prompt's, float32, as the
+    sentence encoder `model` made it."""
+
+    request_id: str
+    category: str
+    model: str
+    vector: bytes
+    created_at: str = field(default_factory=utc_now)
 
 
 @dataclass(frozen=True, slots=True)

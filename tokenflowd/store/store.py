@@ -21,6 +21,7 @@ from tokenflowd.store.metrics import Metrics
 from tokenflowd.store.records import (
     ClassificationRecord,
     CompressionRecord,
+    CorrectionRecord,
     GenerationRecord,
     RequestRecord,
 )
@@ -37,7 +38,13 @@ class _Delete:
     request_id: str
 
 
-_Task = tuple[RequestRecord | _Delete, "Future[bool]"]
+@dataclass(frozen=True, slots=True)
+class _Uncorrect:
+    request_id: str
+
+
+_Work = RequestRecord | CorrectionRecord | _Delete | _Uncorrect
+_Task = tuple[_Work, "Future[bool]"]
 
 
 class Store:
@@ -55,6 +62,7 @@ class Store:
         self.history = History(path)
         self.metrics = Metrics(path)
         self.problem: str | None = None
+        self.corrections_version = 0  # another one whenever the corrections may be others
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
@@ -68,6 +76,14 @@ class Store:
         """Resolves to whether there was such a request. Texts that nothing else uses go, too."""
         return self._submit(_Delete(request_id))
 
+    def correct(self, correction: CorrectionRecord) -> Future[bool]:
+        """Resolves to whether there was such a request. A correction before it is replaced."""
+        return self._submit(correction)
+
+    def uncorrect(self, request_id: str) -> Future[bool]:
+        """Resolves to whether there was such a correction."""
+        return self._submit(_Uncorrect(request_id))
+
     def close(self) -> None:
         """Writes what waits, then gives the directory back."""
         self._tasks.put(None)
@@ -75,7 +91,7 @@ class Store:
         self._db.conn.close()
         self.lock.close()
 
-    def _submit(self, task: RequestRecord | _Delete) -> Future[bool]:
+    def _submit(self, task: _Work) -> Future[bool]:
         future: Future[bool] = Future()
         self._tasks.put((task, future))
         return future
@@ -94,12 +110,7 @@ class Store:
         connection = self._db.conn
         try:
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [
-                _delete(connection, task.request_id)
-                if isinstance(task, _Delete)
-                else _insert(connection, task)
-                for task, _ in tasks
-            ]
+            outcomes = [_do(connection, task) for task, _ in tasks]
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             _roll_back(connection)
@@ -120,6 +131,8 @@ class Store:
             if self.problem is not None:
                 log.info("the history is written again")
             self.problem = None
+            if not all(isinstance(task, RequestRecord) for task, _ in tasks):
+                self.corrections_version += 1
         for (_, future), outcome in zip(tasks, outcomes, strict=True):
             # A caller that was cancelled has cancelled its future; its row stays.
             if future.set_running_or_notify_cancel():
@@ -129,6 +142,18 @@ class Store:
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
+
+
+def _do(connection: sqlite3.Connection, task: _Work) -> bool:
+    match task:
+        case RequestRecord():
+            return _insert(connection, task)
+        case CorrectionRecord():
+            return _correct(connection, task)
+        case _Delete():
+            return _delete(connection, task.request_id)
+        case _Uncorrect():
+            return _uncorrect(connection, task.request_id)
 
 
 def _insert(connection: sqlite3.Connection, record: RequestRecord) -> bool:
@@ -216,3 +241,26 @@ def _delete(connection: sqlite3.Connection, request_id: str) -> bool:
         used,
     )
     return bool(deleted)
+
+
+def _correct(connection: sqlite3.Connection, correction: CorrectionRecord) -> bool:
+    # From the request itself: it may have been deleted since it was read.
+    cursor = connection.execute(
+        """
+        INSERT OR REPLACE INTO corrections (request_id, category, created_at, model, vector)
+        SELECT id, ?, ?, ?, ? FROM requests WHERE id = ?
+        """,
+        (
+            correction.category,
+            correction.created_at,
+            correction.model,
+            correction.vector,
+            correction.request_id,
+        ),
+    )
+    return bool(cursor.rowcount)
+
+
+def _uncorrect(connection: sqlite3.Connection, request_id: str) -> bool:
+    cursor = connection.execute("DELETE FROM corrections WHERE request_id = ?", (request_id,))
+    return bool(cursor.rowcount)
