@@ -145,8 +145,17 @@ def test_models_are_counted_with_what_broke_off(metered: Metered) -> None:
     assert model["prompt_tokens"] == 4 * PROMPT_TOKENS
     assert model["completion_tokens"] == 4 * COMPLETION_TOKENS
     assert model["cost_usd"] == pytest.approx(4 * ANSWER_USD)
-    assert model["median_ttft_ms"] > 0
+    assert 0 < model["median_ttft_ms"] <= model["p95_ttft_ms"]
+    assert 0 < model["median_latency_ms"] <= model["p95_latency_ms"]
     assert model["tokens_per_s"] > 0
+
+
+def test_categories_are_counted_where_there_was_one(metered: Metered) -> None:
+    categories = metered.daemon.get("/api/metrics").json["categories"]
+    assert sum(category["requests"] for category in categories) == 2  # select and classify
+    [cooking] = [category for category in categories if category["category"] == "cooking"]
+    assert cooking["cost_usd"] == pytest.approx(ANSWER_USD)
+    assert cooking["median_latency_ms"] > 0
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "3651", "many", ""])
@@ -161,7 +170,8 @@ def test_an_empty_history_has_figures_too(tmp_path: Path) -> None:
         fresh = Daemon(Services(answered_by(upstream, tmp_path)))
         summary = fresh.get("/api/metrics").json
         fresh.close()
-    assert summary["days"] == summary["models"] == []
+    for name in ("days", "hours", "models", "categories"):
+        assert summary[name] == []
     assert set(summary["totals"].values()) == {0}
 
 

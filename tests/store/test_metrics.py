@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.store.rows import compression, generation, write
-from tokenflowd.store import CompressionRecord, RequestRecord, Store
+from tests.store.rows import classification, compression, generation, write
+from tokenflowd.store import (
+    ClassificationRecord,
+    CompressionRecord,
+    CorrectionRecord,
+    RequestRecord,
+    Store,
+)
 
 LONG_AGO = "2020-01-01"
 
@@ -36,7 +44,63 @@ def test_models_have_their_speed_and_typical_first_token(store: Store) -> None:
 def test_an_empty_history_has_metrics_too(store: Store) -> None:
     summary = store.metrics.summary(LONG_AGO)
     assert summary["totals"]["requests"] == 0
-    assert summary["days"] == summary["models"] == []
+    for name in ("days", "hours", "models", "categories"):
+        assert summary[name] == []
+    assert set(summary["times"].values()) == {None}
+
+
+def test_times_are_the_typical_and_the_slow_one(store: Store) -> None:
+    write(store, *(generation(ttft_ms=n * 10.0, latency_ms=n * 100.0) for n in range(1, 21)))
+    wanted = {
+        "median_ttft_ms": 105.0,
+        "p95_ttft_ms": 190.0,
+        "median_latency_ms": 1050.0,
+        "p95_latency_ms": 1900.0,
+    }
+    summary = store.metrics.summary(LONG_AGO)
+    assert summary["times"] == wanted
+    (model,) = summary["models"]
+    assert wanted.items() <= model.items()
+
+
+def test_one_answer_is_its_own_slow_one(store: Store) -> None:
+    write(store, generation(ttft_ms=30.0))
+    times = store.metrics.summary(LONG_AGO)["times"]
+    assert times["median_ttft_ms"] == times["p95_ttft_ms"] == 30.0
+
+
+def test_categories_have_their_figures(store: Store) -> None:
+    reasoning = ClassificationRecord("reasoning", 0.9, {"reasoning": 0.9}, False, "big")
+    write(
+        store,
+        replace(generation(ttft_ms=300.0), kind="select", classification=reasoning),
+        classification(category="reasoning"),
+        classification(category="other"),
+    )
+    first, second = store.metrics.summary(LONG_AGO)["categories"]
+    assert (first["category"], first["requests"], first["errors"]) == ("reasoning", 2, 0)
+    assert (first["cost_usd"], first["median_ttft_ms"]) == (0.001, 300.0)
+    assert (second["category"], second["requests"]) == ("other", 1)
+    assert second["median_ttft_ms"] is None
+
+
+def test_a_corrected_request_counts_as_what_it_should_have_been(store: Store) -> None:
+    wrong = classification(category="other")
+    write(store, wrong)
+    correction = CorrectionRecord(wrong.id, "reasoning", "encoder", bytes(8))
+    assert store.correct(correction).result(5)
+    (category,) = store.metrics.summary(LONG_AGO)["categories"]
+    assert (category["category"], category["corrected"]) == ("reasoning", 1)
+
+
+def test_hours_are_those_of_the_last_day(store: Store) -> None:
+    now = datetime.now(UTC)
+    for ago in (timedelta(hours=30), timedelta(hours=2), timedelta(hours=2)):
+        moment = (now - ago).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        write(store, replace(generation(), created_at=moment))
+    (hour,) = store.metrics.summary(LONG_AGO)["hours"]
+    assert hour["hour"] == f"{now - timedelta(hours=2):%Y-%m-%dT%H:00Z}"
+    assert (hour["requests"], hour["cost_usd"]) == (2, 0.002)
 
 
 def test_only_what_came_since_counts(store: Store) -> None:

@@ -235,7 +235,7 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
             "GET",
             "/api/metrics",
             metrics.summary,
-            "Totals, days and models of the last days",
+            "Totals, times, days, models and categories of the last days",
             dict[str, Any],
             query=MetricsQuery,
         ),

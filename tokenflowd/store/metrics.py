@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections import defaultdict
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-import msgspec
 
 from tokenflowd.store.database import reading
 
@@ -16,25 +15,90 @@ SAMPLES = 50
 # Short texts measure the overhead, not the speed.
 MIN_TOKENS = 200
 
+# All that the sums are made of, read once; whole days, because days are told as such.
+_PERIOD = """
+    CREATE TEMP TABLE period AS
+    SELECT r.created_at, r.kind, r.status, r.duration_ms,
+           c.original_tokens, c.original_tokens - c.compressed_tokens AS saved_tokens,
+           coalesce(x.category, k.top_category) AS category,
+           x.category IS NOT NULL AS corrected,
+           g.provider, g.model, g.partial, g.prompt_tokens, g.completion_tokens, g.ttft_ms,
+           g.latency_ms, g.cost_usd, g.saved_usd
+    FROM requests r
+    LEFT JOIN compressions c ON c.request_id = r.id
+    LEFT JOIN classifications k ON k.request_id = r.id
+    LEFT JOIN corrections x ON x.request_id = r.id
+    LEFT JOIN generations g ON g.request_id = r.id
+    WHERE r.created_at >= date(:since)
+"""
 _TOTALS = """
     SELECT count(*) AS requests, coalesce(sum(status = 'error'), 0) AS errors,
            coalesce(sum(saved_tokens), 0) AS saved_tokens,
            coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
            coalesce(sum(completion_tokens), 0) AS completion_tokens,
            coalesce(sum(cost_usd), 0) AS cost_usd, coalesce(sum(saved_usd), 0) AS saved_usd
-    FROM history WHERE created_at >= :since
+    FROM period WHERE created_at >= :since
 """
-_DAYS = "SELECT * FROM daily_metrics WHERE day >= date(:since) ORDER BY day, kind"
+_DAYS = """
+    SELECT date(created_at) AS day, kind, count(*) AS requests, sum(status = 'error') AS errors,
+           sum(original_tokens) AS original_tokens, sum(saved_tokens) AS saved_tokens,
+           round(avg(duration_ms), 1) AS mean_ms, sum(prompt_tokens) AS prompt_tokens,
+           sum(completion_tokens) AS completion_tokens, round(avg(ttft_ms), 1) AS mean_ttft_ms,
+           sum(cost_usd) AS cost_usd, sum(saved_usd) AS saved_usd
+    FROM period GROUP BY day, kind ORDER BY day, kind
+"""
+_HOURS = """
+    SELECT strftime('%Y-%m-%dT%H:00Z', created_at) AS hour, count(*) AS requests,
+           sum(status = 'error') AS errors, sum(saved_tokens) AS saved_tokens,
+           round(avg(ttft_ms), 1) AS mean_ttft_ms, sum(cost_usd) AS cost_usd,
+           sum(saved_usd) AS saved_usd
+    FROM period WHERE created_at >= :since
+    AND created_at >= strftime('%Y-%m-%dT%H:00', 'now', '-23 hours')
+    GROUP BY hour ORDER BY hour
+"""
 _MODELS = """
-    SELECT g.provider, g.model, count(*) AS answers, sum(g.partial) AS partial,
-           sum(g.prompt_tokens) AS prompt_tokens, sum(g.completion_tokens) AS completion_tokens,
-           sum(g.cost_usd) AS cost_usd, json_group_array(g.ttft_ms) AS ttfts,
-           sum(g.completion_tokens) * 1000.0 / nullif(sum(g.latency_ms - g.ttft_ms), 0)
-               AS tokens_per_s
-    FROM generations g JOIN requests r ON r.id = g.request_id
-    WHERE g.provider IS NOT NULL AND r.created_at >= :since
-    GROUP BY g.provider, g.model ORDER BY answers DESC
+    SELECT provider, model, count(*) AS answers, sum(partial) AS partial,
+           sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
+           sum(cost_usd) AS cost_usd,
+           sum(completion_tokens) * 1000.0 / nullif(sum(latency_ms - ttft_ms), 0) AS tokens_per_s
+    FROM period WHERE provider IS NOT NULL AND created_at >= :since
+    GROUP BY provider, model ORDER BY answers DESC
 """
+_CATEGORIES = """
+    SELECT category, count(*) AS requests, sum(status = 'error') AS errors,
+           sum(corrected) AS corrected, sum(saved_tokens) AS saved_tokens,
+           sum(cost_usd) AS cost_usd
+    FROM period WHERE category IS NOT NULL AND created_at >= :since
+    GROUP BY category ORDER BY requests DESC
+"""
+_TIMES = """
+    SELECT provider, model, category, ttft_ms, latency_ms
+    FROM period WHERE provider IS NOT NULL AND created_at >= :since
+"""
+
+
+class Times:
+    """How long answers took, as the typical and the slow one."""
+
+    def __init__(self) -> None:
+        self._first_tokens: list[float] = []
+        self._latencies: list[float] = []
+
+    def add(self, ttft_ms: float | None, latency_ms: float | None) -> None:
+        if ttft_ms is not None:
+            self._first_tokens.append(ttft_ms)
+        if latency_ms is not None:
+            self._latencies.append(latency_ms)
+
+    def percentiles(self) -> dict[str, float | None]:
+        figures: dict[str, float | None] = {}
+        for name, values in (("ttft", self._first_tokens), ("latency", self._latencies)):
+            values.sort()
+            figures[f"median_{name}_ms"] = median(values) if values else None
+            # The nearest rank: a time that an answer did take.
+            slow = values[ceil(0.95 * len(values)) - 1] if values else None
+            figures[f"p95_{name}_ms"] = slow
+        return figures
 
 
 class Metrics:
@@ -44,13 +108,33 @@ class Metrics:
         self._path = path
 
     def summary(self, since: str) -> dict[str, Any]:
-        """Totals, days and models since an ISO 8601 time in UTC."""
+        """Totals, days, the last 24 hours, models and categories since an ISO 8601 time in UTC."""
+        everything, of_model, of_category = Times(), defaultdict(Times), defaultdict(Times)
         with reading(self._path) as connection:
             parameters = {"since": since}
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute(_PERIOD, parameters)
             totals = connection.execute(_TOTALS, parameters).fetchone()
-            models = [_with_median(row) for row in connection.execute(_MODELS, parameters)]
-            days = [dict(row) for row in connection.execute(_DAYS, parameters)]
-        return {"since": since, "totals": dict(totals), "days": days, "models": models}
+            days, hours, models, categories = (
+                [dict(row) for row in connection.execute(query, parameters)]
+                for query in (_DAYS, _HOURS, _MODELS, _CATEGORIES)
+            )
+            for provider, model, category, *times in connection.execute(_TIMES, parameters):
+                for group in (everything, of_model[provider, model], of_category[category]):
+                    group.add(*times)
+        for row in models:
+            row |= of_model[row["provider"], row["model"]].percentiles()
+        for row in categories:
+            row |= of_category[row["category"]].percentiles()
+        return {
+            "since": since,
+            "totals": dict(totals),
+            "times": everything.percentiles(),
+            "days": days,
+            "hours": hours,
+            "models": models,
+            "categories": categories,
+        }
 
     def seconds_per_prompt_token(self, provider: str, model: str) -> float | None:
         """How much longer the first token takes for each token of the prompt, by the latest
@@ -90,9 +174,3 @@ class Metrics:
                 (MIN_TOKENS, SAMPLES),
             ).fetchone()
         return tokens / ms * 1000 if ms else None
-
-
-def _with_median(row: sqlite3.Row) -> dict[str, Any]:
-    values = dict(row)
-    ttfts = [ttft for ttft in msgspec.json.decode(values.pop("ttfts")) if ttft is not None]
-    return values | {"median_ttft_ms": median(ttfts) if ttfts else None}
