@@ -44,7 +44,7 @@ STREAM = Script(tokens=1_500, pause_ms=10, markdown=True)  # 100 tokens a second
 TURN = Script(tokens=1_000, pause_ms=1, markdown=True)
 TURNS = 200
 STARTS = 5
-TYPED = b"zqzq"
+TYPED = b"~"  # which is nowhere else on the screen
 PATIENCE_S = 30.0
 
 

@@ -11,7 +11,14 @@ def tokens(count: float) -> str:
 
 
 def dollars(amount: float) -> str:
-    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.5f}".rstrip("0")
+    if amount == 0 or amount >= 0.1:
+        return f"${amount:,.2f}"
+    return f"${amount:.5f}".rstrip("0") if amount >= 0.00001 else "<$0.00001"
+
+
+def counted(count: int, noun: str) -> str:
+    """1 turn, 2 turns."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def milliseconds(ms: float) -> str:

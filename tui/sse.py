@@ -19,13 +19,13 @@ class Event:
 async def events(chunks: AsyncIterable[bytes]) -> AsyncIterator[Event]:
     """The events in a stream of bytes that may be cut anywhere; an unfinished last one is none."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    rest, name, data = "", "", list[str]()
+    rest, name, data, after_cr = "", "", list[str](), False
     async for chunk in chunks:
-        rest += decode(chunk)
-        # A lone CR at the end may be the first half of CRLF.
-        held = "\r" if rest.endswith("\r") else ""
-        *lines, rest = _LINE_END.split(rest.removesuffix("\r"))
-        rest += held
+        if not (text := decode(chunk)):
+            continue
+        # The other half of a CRLF that was cut in two.
+        text, after_cr = text[after_cr and text[0] == "\n" :], text.endswith("\r")
+        *lines, rest = _LINE_END.split(rest + text)
         for line in lines:
             field, _, value = line.partition(":")
             value = value.removeprefix(" ")

@@ -20,7 +20,7 @@ from textual.worker import Worker
 from tokenflow_tui import keymap
 from tokenflow_tui.client import DaemonError, Unreachable
 from tokenflow_tui.clipboard import copy
-from tokenflow_tui.numbers import tokens
+from tokenflow_tui.numbers import counted, tokens
 from tokenflow_tui.screens.attach import AttachScreen
 from tokenflow_tui.screens.options import OptionsScreen
 from tokenflow_tui.widgets.banner import Banner
@@ -89,20 +89,25 @@ class AskScreen(Screen[None]):
             sent = count * float(settings.compress)
             facts.append(f"about {tokens(count)}→{tokens(sent)} tokens")
         else:
-            facts.append(f"about {tokens(count)} tokens")
-            facts.append(f"compress {settings.compress}")
+            facts += [f"about {tokens(count)} tokens", f"compress {settings.compress}"]
         if self._attachments:
-            facts.append(f"{len(self._attachments)} files attached")
+            facts.append(f"{counted(len(self._attachments), 'file')} attached")
         if settings.system:
             facts.append("system prompt")
         if self._messages:
-            facts.append(f"{len(self._messages) // 2} turns of context")
+            facts.append(f"{counted(len(self._messages) // 2, 'turn')} of context")
         self.query_one("#estimate", Static).update(Content(" · ".join(facts)))
 
     def ask(self, prompt: str) -> None:
         """Puts the prompt into the composer and sends it."""
         self.composer.text = prompt
         self.composer.action_send()
+
+    def compose_prompt(self, text: str) -> None:
+        """Puts the text into the composer, after what is there."""
+        self.composer.move_cursor(self.composer.document.end)
+        self.composer.insert(f"\n\n{text}" if self.composer.text.strip() else text)
+        self.composer.focus()
 
     @on(Composer.Sent)
     def _send(self, sent: Composer.Sent) -> None:

@@ -32,7 +32,6 @@ class Recent(OptionList):
             self.request_id = request_id
 
     def on_mount(self) -> None:
-        self.border_title = "Recent"
         self.refresh_recent()
 
     @work(exclusive=True, group="recent", exit_on_error=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
@@ -15,7 +16,8 @@ from tokenflow_tui.numbers import dollars, tokens
 if TYPE_CHECKING:
     from tokenflow_tui.app import TokenFlowApp
 
-from textual.containers import Horizontal
+# Below, the line has no room for what was saved today.
+FULL_WIDTH = 92
 
 
 class TopBar(Horizontal):
@@ -36,7 +38,7 @@ class TopBar(Horizontal):
             yield Static(link, classes="mode -current" if mode == self._mode else "mode")
         yield Static(classes="status")
 
-    def on_mount(self) -> None:
+    def on_resize(self) -> None:
         self.refresh_status()
 
     def refresh_status(self) -> None:
@@ -49,10 +51,10 @@ class TopBar(Horizontal):
             return Content.from_markup("[$error]○[/] [dim]$port[/]", port=port)
         light = "[$success]●[/]" if health["status"] == "ok" else "[$warning]●[/]"
         today = self.app.today
-        if not today:
+        if not today or self.app.size.width < FULL_WIDTH:
             return Content.from_markup(f"{light} [dim]$port[/]", port=port)
         return Content.from_markup(
-            f"{light} [dim]$port ·[/] $saved [dim]tokens saved today ·[/] $cost",
+            f"{light} [dim]$port ·[/] $saved [dim]saved today ·[/] $cost",
             port=port,
             saved=tokens(today["saved_tokens"]),
             cost=dollars(today["cost_usd"]),
