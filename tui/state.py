@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
@@ -50,7 +51,8 @@ class State:
         if text:
             self._write(self._draft_file(name), text)
         else:
-            self._draft_file(name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._draft_file(name).unlink(missing_ok=True)
 
     def _draft_file(self, name: str) -> Path:
         return self._folder / f"tui-draft-{name}.txt"
@@ -63,8 +65,10 @@ class State:
             return settings
         for known in fields(settings):
             value = stored.get(known.name) if isinstance(stored, dict) else None
-            # JSON knows one kind of number.
-            if isinstance(value, (type(getattr(settings, known.name)), int)):
+            kind = type(getattr(settings, known.name))
+            if kind is float and type(value) is int:  # JSON's 1
+                value = float(value)
+            if type(value) is kind:
                 setattr(settings, known.name, value)
         return settings
 
