@@ -19,6 +19,7 @@ from textual.theme import Theme
 from tokenflow_tui import keymap, launch
 from tokenflow_tui.client import Daemon, DaemonError, Unreachable
 from tokenflow_tui.screens.ask import AskScreen
+from tokenflow_tui.screens.compress import CompressScreen
 from tokenflow_tui.state import State
 from tokenflow_tui.widgets.banner import Banner
 from tokenflow_tui.widgets.topbar import TopBar
@@ -51,7 +52,7 @@ class TokenFlowApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (80, "-medium"), (120, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.APP)
-    MODES: ClassVar = {"ask": AskScreen}
+    MODES: ClassVar = {"ask": AskScreen, "compress": CompressScreen}
     DEFAULT_MODE = "ask"
 
     health: reactive[dict[str, Any] | None] = reactive(None)
@@ -119,6 +120,8 @@ class TokenFlowApp(App[None]):
         self.check_daemon()
         if isinstance(self.screen, AskScreen):
             self.screen.ask_again()
+        elif isinstance(self.screen, CompressScreen):
+            self.screen.compress_again()
 
     def action_start_daemon(self) -> None:
         if self.health is not None:

@@ -13,11 +13,28 @@ MAX_BYTES = 5_000_000
 def read_text(file: Path) -> str:
     """Raises ValueError with one sentence for people."""
     try:
+        if file.exists() and not file.is_file():  # a pipe or a device may never end
+            raise ValueError(f"{file} is no file")
         if file.stat().st_size > MAX_BYTES:
             raise ValueError(f"{file} has more than {MAX_BYTES / 1e6:.0f} MB")
-        return file.read_text("utf-8")
+        text = file.read_text("utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"{file} is no text in UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from None
+    if "\0" in text:
+        raise ValueError(f"{file} is no text")
+    return text
+
+
+def write_text(file: Path, text: str, *, replace: bool) -> None:
+    """Raises ValueError with one sentence for people, also about what is there and not to be
+    replaced."""
+    try:
+        with file.open("w" if replace else "x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise ValueError(f"{file} is there already; Enter once more replaces it") from None
     except OSError as error:
         raise ValueError(f"{file}: {error.strerror}") from None
 
@@ -33,14 +50,14 @@ class PathSuggester(Suggester):
 
 
 def _completed(value: str) -> str | None:
-    typed = Path(value).expanduser()
-    folder, beginning = (typed, "") if value.endswith("/") else (typed.parent, typed.name)
     try:
+        typed = Path(value).expanduser()
+        folder, beginning = (typed, "") if value.endswith("/") else (typed.parent, typed.name)
         names = sorted(
             entry.name + ("/" if entry.is_dir() else "")
             for entry in folder.iterdir()
             if entry.name.startswith(beginning) and (beginning or entry.name[0] != ".")
         )
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: ~ of a user that is not there
         return None
     return value + names[0][len(beginning) :] if names else None

@@ -41,7 +41,29 @@ COMPOSER = [
     Binding(
         "ctrl+j,shift+enter,alt+enter", "newline", "Newline", id="composer.newline", priority=True
     ),
-    Binding("alt+e,ctrl+g", "edit", "Editor", id="composer.edit", show=False),
+]
+
+# In every text that is kept as a draft.
+DRAFT = [Binding("alt+e,ctrl+g", "edit", "Editor", id="draft.edit", show=False)]
+
+COMPRESS = [
+    Binding("escape", "slider", "Slider", id="compress.slider"),
+    Binding("ctrl+b,f9", "text_pane", "Text", id="compress.text"),
+    Binding("alt+d,f7", "dropped", "Dropped", id="compress.dropped"),
+    Binding("alt+c,f6", "copy", "Copy", id="compress.copy"),
+    Binding("alt+a,f12", "to_ask", "To Ask", id="compress.ask"),
+    Binding("ctrl+l,alt+l", "load", "Load", id="compress.load"),
+    Binding("ctrl+s,alt+s", "save", "Save", id="compress.save"),
+    Binding("ctrl+n", "new", "New", id="compress.new", show=False),
+]
+
+SLIDER = [
+    Binding("left", "move(-0.05)", "Less", id="slider.less", show=False),
+    Binding("right", "move(0.05)", "More", id="slider.more", show=False),
+    Binding("shift+left,h", "move(-0.01)", "A little less", id="slider.finer_less", show=False),
+    Binding("shift+right,l", "move(0.01)", "A little more", id="slider.finer_more", show=False),
+    Binding("home", "least", "Least", id="slider.least", show=False),
+    Binding("end", "most", "Most", id="slider.most", show=False),
 ]
 
 # In every list.
@@ -50,4 +72,31 @@ LIST = [
     Binding("k", "cursor_up", "Up", id="list.up", show=False),
     Binding("g", "first", "First", id="list.first", show=False),
     Binding("G", "last", "Last", id="list.last", show=False),
+]
+
+# In lists that draw themselves.
+ROWS = [
+    Binding("down", "cursor_down", "Down", id="rows.down", show=False),
+    Binding("up", "cursor_up", "Up", id="rows.up", show=False),
+    Binding("pagedown,ctrl+d", "page_down", "A page down", id="rows.page_down", show=False),
+    Binding("pageup,ctrl+u", "page_up", "A page up", id="rows.page_up", show=False),
+    Binding("home", "first", "First", id="rows.first", show=False),
+    Binding("end", "last", "Last", id="rows.last", show=False),
+    Binding("enter", "open", "Open", id="rows.open"),
+]
+
+HISTORY = [
+    Binding("escape", "back", "Back", id="history.back", show=False),
+    Binding("slash", "search", "Search", id="history.search", key_display="/"),
+    Binding("f", "filter", "Filter", id="history.filter"),
+    Binding("x", "clear_filters", "Clear filters", id="history.clear", show=False),
+    Binding("y", "copy_answer", "Copy", id="history.copy"),
+    Binding("Y", "copy_prompt", "Copy the prompt", id="history.copy_prompt", show=False),
+    Binding("r", "rerun", "Re-run", id="history.rerun"),
+    Binding("R", "rerun_otherwise", "Re-run otherwise", id="history.rerun_otherwise", show=False),
+    Binding("c", "compress", "Send to Compress", id="history.compress", show=False),
+    Binding("t", "relabel", "Relabel", id="history.relabel"),
+    Binding("e", "export", "Export", id="history.export"),
+    Binding("d", "delete", "Delete", id="history.delete"),
+    Binding("ctrl+r", "reload", "Load again", id="history.reload", show=False),
 ]

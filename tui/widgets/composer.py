@@ -1,55 +1,25 @@
-"""Where one types: grows with the text, Enter sends, and nothing typed is ever lost."""
+"""Where one types a prompt: grows with the text, and Enter sends."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.message import Message
-from textual.widgets import TextArea
 
 from tokenflow_tui import keymap
-
-if TYPE_CHECKING:
-    from tokenflow_tui.app import TokenFlowApp
-
-SAVE_AFTER_S = 0.4
+from tokenflow_tui.widgets.draft import DraftArea
 
 
-class Composer(TextArea):
-    """A TextArea whose text is kept on disk as the draft `name` until it is sent."""
+class Composer(DraftArea):
+    """A draft that is kept until it is sent."""
 
-    app: TokenFlowApp  # type: ignore[assignment]
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.COMPOSER)
 
     class Sent(Message):
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
-
-    def __init__(self, name: str, placeholder: str) -> None:
-        super().__init__(soft_wrap=True, show_line_numbers=False, placeholder=placeholder)
-        self._draft_name = name
-
-    def on_mount(self) -> None:
-        self.text = self.app.state.draft(self._draft_name)
-        self.move_cursor(self.document.end)
-        self._saving = self.set_timer(SAVE_AFTER_S, self._save)
-
-    def on_unmount(self) -> None:
-        self._save()
-
-    def on_text_area_changed(self) -> None:
-        self._saving.stop()
-        self._saving = self.set_timer(SAVE_AFTER_S, self._save)
-
-    def _save(self) -> None:
-        self.app.state.save_draft(self._draft_name, self.text)
 
     def action_send(self) -> None:
         if self.text.strip():
@@ -61,22 +31,4 @@ class Composer(TextArea):
     def clear_sent(self) -> None:
         """The text has arrived where it was sent to."""
         self.text = ""
-        self._save()
-
-    def action_edit(self) -> None:
-        """In $VISUAL or $EDITOR; what is written there comes back."""
-        command = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-        if not command:
-            self.app.notify("Set $EDITOR to write there", severity="warning")
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "prompt.md")
-            file.write_text(self.text, "utf-8")
-            try:
-                with self.app.suspend():
-                    subprocess.run([*shlex.split(command), str(file)], check=True)
-                self.text = file.read_text("utf-8").rstrip("\n")
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
-                self.app.notify(f"{command}: {error}", severity="error")
-        self.move_cursor(self.document.end)
-        self.focus()
+        self.save()
