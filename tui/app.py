@@ -50,7 +50,7 @@ class TokenFlowApp(App[None]):
     TITLE = "TokenFlow"
     CSS_PATH = Path(__file__).with_name("app.tcss")
     ENABLE_COMMAND_PALETTE = True
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (80, "-medium"), (120, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-medium"), (120, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.APP)
     MODES: ClassVar = {"ask": AskScreen, "compress": CompressScreen}
     DEFAULT_MODE = "ask"
@@ -109,8 +109,10 @@ class TokenFlowApp(App[None]):
 
     def _refresh_status(self) -> None:
         for screen in self.screen_stack:
-            for widget in screen.query("TopBar, Banner").results(TopBar | Banner):
-                widget.refresh_status()
+            for bar in screen.query(TopBar):
+                bar.refresh_status()
+            for banner in screen.query(Banner):
+                banner.refresh_status()
 
     def check_daemon(self) -> None:
         """At once, instead of at the next turn."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -45,7 +45,7 @@ class Daemon:
         """Raises DaemonError, Unreachable."""
         await self._json("DELETE", path)
 
-    async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[Event]:
+    async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[Event, None]:
         """The events of an answer; closing the iterator closes the connection, upon which the
         daemon stops the provider, too. Raises DaemonError, Unreachable."""
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -19,7 +19,7 @@ TOOLS = (
 )
 
 
-def copy(app: App[object], text: str) -> None:
+def copy(app: App[Any], text: str) -> None:
     """By the system's own tool; else by OSC 52, of which nobody hears whether it arrived."""
     if not text:
         app.notify("There is nothing to copy", severity="warning")

@@ -43,7 +43,7 @@ WELCOME = """\
 
 
 class AskScreen(Screen[None]):
-    app: TokenFlowApp  # type: ignore[assignment]
+    app: TokenFlowApp
     CSS_PATH = "ask.tcss"
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.ASK)
 

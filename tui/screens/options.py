@@ -32,7 +32,7 @@ def is_compress(value: str) -> bool:
 class OptionsScreen(ModalScreen[None]):
     """Changes the settings as one types; what is not valid changes nothing."""
 
-    app: TokenFlowApp  # type: ignore[assignment]
+    app: TokenFlowApp
     CSS_PATH = "options.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f7,ctrl+t", "close", "Close", id="options.close")

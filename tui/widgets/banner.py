@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Banner(Static):
     """Shown while the daemon does not answer, or says that it is not well."""
 
-    app: TokenFlowApp  # type: ignore[assignment]
+    app: TokenFlowApp
 
     def on_mount(self) -> None:
         self.set_interval(1, self.refresh_status)

@@ -23,7 +23,7 @@ PREVIEW_CHARS = 22
 
 
 class Recent(OptionList):
-    app: TokenFlowApp  # type: ignore[assignment]
+    app: TokenFlowApp
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.LIST)
 
     class Chosen(Message):

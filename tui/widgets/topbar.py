@@ -23,7 +23,7 @@ FULL_WIDTH = 92
 class TopBar(Horizontal):
     """Every screen's first line. `mode` is the one that is shown."""
 
-    app: TokenFlowApp  # type: ignore[assignment]
+    app: TokenFlowApp
 
     def __init__(self, mode: str) -> None:
         super().__init__()
