@@ -39,10 +39,17 @@ class Program:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Returns when it answers."""
+        return self._start(0)
+
+    def restart_at(self, url: str) -> subprocess.Popen[bytes]:
+        """The same once more, where it was before."""
+        return self._start(urlsplit(url).port or 0)
+
+    def _start(self, port: int) -> subprocess.Popen[bytes]:
         program = str(Path(sysconfig.get_path("scripts"), "tokenflowd"))
         with (self.home / "daemon.log").open("ab") as log:
             process = subprocess.Popen(
-                [program, "--port", "0"], cwd=self.home, env=self._environment, stderr=log
+                [program, "--port", str(port)], cwd=self.home, env=self._environment, stderr=log
             )
         self._processes.append(process)
         deadline = time.monotonic() + PATIENCE_S

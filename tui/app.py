@@ -20,6 +20,7 @@ from tokenflow_tui import keymap, launch
 from tokenflow_tui.client import Daemon, DaemonError, Unreachable
 from tokenflow_tui.screens.ask import AskScreen
 from tokenflow_tui.screens.compress import CompressScreen
+from tokenflow_tui.screens.history import HistoryScreen
 from tokenflow_tui.state import State
 from tokenflow_tui.widgets.banner import Banner
 from tokenflow_tui.widgets.topbar import TopBar
@@ -52,7 +53,7 @@ class TokenFlowApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-medium"), (120, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.APP)
-    MODES: ClassVar = {"ask": AskScreen, "compress": CompressScreen}
+    MODES: ClassVar = {"ask": AskScreen, "compress": CompressScreen, "history": HistoryScreen}
     DEFAULT_MODE = "ask"
 
     health: reactive[dict[str, Any] | None] = reactive(None)
@@ -152,11 +153,8 @@ class TokenFlowApp(App[None]):
         self.push_screen(JumpScreen(self.screen))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Textual's own, and all that a key does here."""
         yield from super().get_system_commands(screen)
-        for mode, key, title in keymap.MODES:
-            yield SystemCommand(
-                title, f"Go to {title} ({key})", lambda mode=mode: self.action_show(mode)
-            )
         for node, binding, enabled, _ in screen.active_bindings.values():
             if binding.id and binding.description and enabled:
                 yield SystemCommand(
@@ -164,7 +162,3 @@ class TokenFlowApp(App[None]):
                     f"Key {self.get_key_display(binding)}",
                     partial(self.run_action, binding.action, node),
                 )
-        if self.health is None and launch.can_start(self.daemon.url):
-            yield SystemCommand(
-                "Start the daemon", "Run tokenflowd on this machine", self.action_start_daemon
-            )

@@ -19,6 +19,7 @@ APP = [
     Binding("f1", "help", "Help", id="help"),
     Binding("ctrl+p,f8", "command_palette", "Palette", id="palette", priority=True, show=False),
     Binding("ctrl+r", "retry", "Retry", id="retry", show=False),
+    Binding("alt+s", "start_daemon", "Start the daemon", id="start", show=False),
     Binding("ctrl+o", "jump", "Jump", id="jump", show=False),
     Binding("ctrl+q,f10", "quit", "Quit", id="quit", show=False, priority=True),
 ]
@@ -27,8 +28,8 @@ ASK = [
     Binding("escape", "stop", "Stop", id="ask.stop"),
     Binding("ctrl+n", "new", "New", id="ask.new"),
     Binding("ctrl+b,f9", "sidebar", "Recent", id="ask.sidebar"),
-    Binding("f7,ctrl+t", "options", "Options", id="ask.options"),
-    Binding("alt+c,f6", "copy_answer", "Copy", id="ask.copy"),
+    Binding("ctrl+t", "options", "Options", id="ask.options"),
+    Binding("alt+c", "copy_answer", "Copy", id="ask.copy"),
     Binding("alt+a", "attach", "Attach a file", id="ask.attach", show=False),
     Binding("alt+x", "export", "Export the conversation", id="ask.export", show=False),
     Binding("alt+r", "route_panel", "Route panel", id="ask.route", show=False),
@@ -99,4 +100,22 @@ HISTORY = [
     Binding("e", "export", "Export", id="history.export"),
     Binding("d", "delete", "Delete", id="history.delete"),
     Binding("ctrl+r", "reload", "Load again", id="history.reload", show=False),
+]
+
+# Beside LIST, for a text that is read.
+DETAIL = [
+    Binding("n", "next_part", "Next part", id="detail.next", show=False),
+    Binding("p", "previous_part", "Part before", id="detail.previous", show=False),
+]
+
+DIALOG = [Binding("escape", "dismiss(None)", "Close", id="dialog.close", show=False)]
+
+CONFIRM = [
+    Binding("y,enter", "dismiss(True)", "Yes", id="confirm.yes", show=False),
+    Binding("n", "dismiss(False)", "No", id="confirm.no", show=False),
+]
+
+SEARCH = [
+    Binding("down,tab", "screen.to_list", "List", id="search.list"),
+    Binding("escape", "screen.back", "Clear", id="search.clear"),
 ]

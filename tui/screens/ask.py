@@ -39,7 +39,7 @@ CHARS_PER_TOKEN = 4.3
 ROUTE_WIDTH = 34
 WELCOME = """\
 [b]Ask anything.[/] The prompt is classified, and the model that ranks first for its kind answers.
-[dim]F7 for another model, a system prompt, or to compress what is sent.[/]"""
+[dim]ctrl+t for another model, a system prompt, or to compress what is sent.[/]"""
 
 
 class AskScreen(Screen[None]):

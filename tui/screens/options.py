@@ -35,7 +35,7 @@ class OptionsScreen(ModalScreen[None]):
     app: TokenFlowApp
     CSS_PATH = "options.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f7,ctrl+t", "close", "Close", id="options.close")
+        Binding("escape,ctrl+t", "close", "Close", id="options.close")
     ]
 
     model = getters.query_one("#model", Input)

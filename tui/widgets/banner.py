@@ -29,7 +29,7 @@ class Banner(Static):
             self.display = bool(self.app.problem)
             seconds = max(0, round(self.app.next_try_at - time.monotonic()))
             start = (
-                "  [@click=app.start_daemon]start it[/]"
+                "  [@click=app.start_daemon]start it alt+s[/]"
                 if launch.can_start(self.app.daemon.url)
                 else ""
             )
