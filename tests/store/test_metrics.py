@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def answer_after(store: Store, *samples: tuple[int, float]) -> None:
 
 def test_totals_are_those_of_all_requests(store: Store) -> None:
     write(store, compression(), generation(), generation(cost_usd=None, saved_usd=0.5))
-    totals = store.metrics.summary(LONG_AGO)["totals"]
+    totals = store.metrics.summary(LONG_AGO, LONG_AGO)["totals"]
     assert totals["requests"] == 3
     assert totals["saved_tokens"] == 1
     assert (totals["prompt_tokens"], totals["completion_tokens"]) == (200, 40)
@@ -36,13 +35,13 @@ def test_totals_are_those_of_all_requests(store: Store) -> None:
 
 def test_models_have_their_speed_and_typical_first_token(store: Store) -> None:
     write(store, *(generation(ttft_ms=ms) for ms in (100.0, 200.0, 9000.0)))
-    (model,) = store.metrics.summary(LONG_AGO)["models"]
+    (model,) = store.metrics.summary(LONG_AGO, LONG_AGO)["models"]
     assert (model["provider"], model["model"], model["answers"]) == ("b", "small", 3)
     assert model["median_ttft_ms"] == 200.0
 
 
 def test_an_empty_history_has_metrics_too(store: Store) -> None:
-    summary = store.metrics.summary(LONG_AGO)
+    summary = store.metrics.summary(LONG_AGO, LONG_AGO)
     assert summary["totals"]["requests"] == 0
     for name in ("days", "hours", "models", "categories"):
         assert summary[name] == []
@@ -57,7 +56,7 @@ def test_times_are_the_typical_and_the_slow_one(store: Store) -> None:
         "median_latency_ms": 1050.0,
         "p95_latency_ms": 1900.0,
     }
-    summary = store.metrics.summary(LONG_AGO)
+    summary = store.metrics.summary(LONG_AGO, LONG_AGO)
     assert summary["times"] == wanted
     (model,) = summary["models"]
     assert wanted.items() <= model.items()
@@ -65,7 +64,7 @@ def test_times_are_the_typical_and_the_slow_one(store: Store) -> None:
 
 def test_one_answer_is_its_own_slow_one(store: Store) -> None:
     write(store, generation(ttft_ms=30.0))
-    times = store.metrics.summary(LONG_AGO)["times"]
+    times = store.metrics.summary(LONG_AGO, LONG_AGO)["times"]
     assert times["median_ttft_ms"] == times["p95_ttft_ms"] == 30.0
 
 
@@ -77,7 +76,7 @@ def test_categories_have_their_figures(store: Store) -> None:
         classification(category="reasoning"),
         classification(category="other"),
     )
-    first, second = store.metrics.summary(LONG_AGO)["categories"]
+    first, second = store.metrics.summary(LONG_AGO, LONG_AGO)["categories"]
     assert (first["category"], first["requests"], first["errors"]) == ("reasoning", 2, 0)
     assert (first["cost_usd"], first["median_ttft_ms"]) == (0.001, 300.0)
     assert (second["category"], second["requests"]) == ("other", 1)
@@ -89,23 +88,21 @@ def test_a_corrected_request_counts_as_what_it_should_have_been(store: Store) ->
     write(store, wrong)
     correction = CorrectionRecord(wrong.id, "reasoning", "encoder", bytes(8))
     assert store.correct(correction).result(5)
-    (category,) = store.metrics.summary(LONG_AGO)["categories"]
+    (category,) = store.metrics.summary(LONG_AGO, LONG_AGO)["categories"]
     assert (category["category"], category["corrected"]) == ("reasoning", 1)
 
 
 def test_hours_are_those_of_the_last_day(store: Store) -> None:
-    now = datetime.now(UTC)
-    for ago in (timedelta(hours=30), timedelta(hours=2), timedelta(hours=2)):
-        moment = (now - ago).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        write(store, replace(generation(), created_at=moment))
-    (hour,) = store.metrics.summary(LONG_AGO)["hours"]
-    assert hour["hour"] == f"{now - timedelta(hours=2):%Y-%m-%dT%H:00Z}"
-    assert (hour["requests"], hour["cost_usd"]) == (2, 0.002)
+    moments = ("2026-03-11T06:59:59.000Z", "2026-03-12T05:10:00.000Z", "2026-03-12T05:50:00.000Z")
+    write(store, *(replace(generation(), created_at=moment) for moment in moments))
+    (hour,) = store.metrics.summary(LONG_AGO, "2026-03-11T07:00:00.000Z")["hours"]
+    assert (hour["hour"], hour["kind"]) == ("2026-03-12T05:00Z", "generate")
+    assert (hour["requests"], hour["answers"], hour["cost_usd"]) == (2, 2, 0.002)
 
 
 def test_only_what_came_since_counts(store: Store) -> None:
     write(store, generation())
-    assert store.metrics.summary("2999-01-01")["totals"]["requests"] == 0
+    assert store.metrics.summary("2999-01-01", LONG_AGO)["totals"]["requests"] == 0
 
 
 def test_the_time_for_a_prompt_token_is_the_slope(store: Store) -> None:

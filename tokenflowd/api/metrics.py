@@ -13,7 +13,7 @@ from tokenflowd.api.bodies import read_query
 from tokenflowd.api.guards import json_response
 from tokenflowd.api.offload import Offload
 from tokenflowd.api.schemas import MetricsQuery
-from tokenflowd.store import RequestRecord, Store
+from tokenflowd.store import RequestRecord, Store, iso_time
 
 # Seconds: from a cached compression to a long answer.
 _BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -86,8 +86,13 @@ class MetricsResource:
 
     async def summary(self, request: web.Request) -> web.Response:
         days = read_query(request.query, MetricsQuery).days
-        since = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")
-        summary = await self._reads.run(self._store.metrics.summary, since.replace("+00:00", "Z"))
+        now = datetime.now(UTC)
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        summary = await self._reads.run(
+            self._store.metrics.summary,
+            iso_time(now - timedelta(days=days)),
+            iso_time(hour - timedelta(hours=23)),
+        )
         return json_response(summary)
 
     async def prometheus(self, request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from tokenflowd.store.records import (
     GenerationRecord,
     Message,
     RequestRecord,
+    iso_time,
     new_id,
 )
 from tokenflowd.store.store import Store
@@ -24,5 +25,6 @@ __all__ = [
     "Metrics",
     "RequestRecord",
     "Store",
+    "iso_time",
     "new_id",
 ]

@@ -33,29 +33,26 @@ _PERIOD = """
 """
 _TOTALS = """
     SELECT count(*) AS requests, coalesce(sum(status = 'error'), 0) AS errors,
+           coalesce(sum(original_tokens), 0) AS original_tokens,
            coalesce(sum(saved_tokens), 0) AS saved_tokens,
            coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
            coalesce(sum(completion_tokens), 0) AS completion_tokens,
            coalesce(sum(cost_usd), 0) AS cost_usd, coalesce(sum(saved_usd), 0) AS saved_usd
     FROM period WHERE created_at >= :since
 """
-_DAYS = """
-    SELECT date(created_at) AS day, kind, count(*) AS requests, sum(status = 'error') AS errors,
+_SERIES = """
+    SELECT {moment}, kind, count(*) AS requests, sum(status = 'error') AS errors,
            sum(original_tokens) AS original_tokens, sum(saved_tokens) AS saved_tokens,
            round(avg(duration_ms), 1) AS mean_ms, sum(prompt_tokens) AS prompt_tokens,
-           sum(completion_tokens) AS completion_tokens, round(avg(ttft_ms), 1) AS mean_ttft_ms,
+           sum(completion_tokens) AS completion_tokens, count(ttft_ms) AS answers,
+           round(avg(ttft_ms), 1) AS mean_ttft_ms, round(avg(latency_ms), 1) AS mean_latency_ms,
            sum(cost_usd) AS cost_usd, sum(saved_usd) AS saved_usd
-    FROM period GROUP BY day, kind ORDER BY day, kind
+    FROM period WHERE created_at >= {since} GROUP BY 1, kind ORDER BY 1, kind
 """
-_HOURS = """
-    SELECT strftime('%Y-%m-%dT%H:00Z', created_at) AS hour, count(*) AS requests,
-           sum(status = 'error') AS errors, sum(saved_tokens) AS saved_tokens,
-           round(avg(ttft_ms), 1) AS mean_ttft_ms, sum(cost_usd) AS cost_usd,
-           sum(saved_usd) AS saved_usd
-    FROM period WHERE created_at >= :since
-    AND created_at >= strftime('%Y-%m-%dT%H:00', 'now', '-23 hours')
-    GROUP BY hour ORDER BY hour
-"""
+_DAYS = _SERIES.format(moment="date(created_at) AS day", since="date(:since)")
+_HOURS = _SERIES.format(
+    moment="strftime('%Y-%m-%dT%H:00Z', created_at) AS hour", since="max(:since, :last_day)"
+)
 _MODELS = """
     SELECT provider, model, count(*) AS answers, sum(partial) AS partial,
            sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
@@ -107,11 +104,14 @@ class Metrics:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def summary(self, since: str) -> dict[str, Any]:
-        """Totals, days, the last 24 hours, models and categories since an ISO 8601 time in UTC."""
-        everything, of_model, of_category = Times(), defaultdict(Times), defaultdict(Times)
+    def summary(self, since: str, last_day: str) -> dict[str, Any]:
+        """Totals, times, days, models and categories since an ISO 8601 time in UTC; hours since
+        `last_day`, another."""
+        everything = Times()
+        of_model: defaultdict[tuple[str, str], Times] = defaultdict(Times)
+        of_category: defaultdict[str | None, Times] = defaultdict(Times)
         with reading(self._path) as connection:
-            parameters = {"since": since}
+            parameters = {"since": since, "last_day": last_day}
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute(_PERIOD, parameters)
             totals = connection.execute(_TOTALS, parameters).fetchone()

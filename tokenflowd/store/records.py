@@ -17,9 +17,13 @@ def new_id() -> str:
     return str(ULID())
 
 
-def utc_now() -> str:
+def iso_time(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds, which SQLite's date functions understand."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc_now() -> str:
+    return iso_time(datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
