@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from tokenflow_tui.state import State, default_folder
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("tokenflow"), prog_name="tokenflow-tui")
+@click.version_option(package_name="tokenflow", prog_name="tokenflow-tui")
 @click.option(
     "--url", envvar="TOKENFLOW_URL", help="The daemon. [default: this machine, PORT or 8000]"
 )

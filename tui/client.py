@@ -1,16 +1,21 @@
-"""The daemon over HTTP: JSON, and answers as server-sent events."""
+"""The daemon over HTTP: JSON, and answers as server-sent events.
+
+aiohttp is imported when it is first needed: by then the first frame has been painted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
-
-import aiohttp
+from typing import TYPE_CHECKING, Any
 
 from tokenflow_tui.sse import Event, events
 
-# A request that needs longer than this to begin is one that the daemon does not answer.
-PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_read=120)
+if TYPE_CHECKING:
+    import aiohttp
+
+# Seconds to a connection, and of silence on one: the daemon fills it with comments every 15 s.
+CONNECT_S = 2
+SILENCE_S = 120
 
 
 class DaemonError(Exception):
@@ -48,13 +53,15 @@ class Daemon:
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[Event, None]:
         """The events of an answer; closing the iterator closes the connection, upon which the
         daemon stops the provider, too. Raises DaemonError, Unreachable."""
+        from aiohttp import ClientError
+
         try:
             async with self._opened().post(self.url + path, json=body) as response:
                 if response.status >= 400:
                     raise DaemonError(await _complaint(response))
                 async for event in events(response.content.iter_any()):
                     yield event
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (ClientError, TimeoutError, OSError) as error:
             raise Unreachable(_why(error, self.url)) from None
 
     async def close(self) -> None:
@@ -64,16 +71,21 @@ class Daemon:
     def _opened(self) -> aiohttp.ClientSession:
         """Made at first use: it belongs to the loop that runs then."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=PATIENCE)
+            from aiohttp import ClientSession, ClientTimeout
+
+            timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+            self._session = ClientSession(timeout=timeout)
         return self._session
 
     async def _json(self, method: str, path: str, **more: Any) -> Any:
+        from aiohttp import ClientError
+
         try:
             async with self._opened().request(method, self.url + path, **more) as response:
                 if response.status >= 400:
                     raise DaemonError(await _complaint(response))
                 return await response.json() if response.status != 204 else None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (ClientError, TimeoutError, OSError) as error:
             raise Unreachable(_why(error, self.url)) from None
 
 
@@ -86,7 +98,9 @@ async def _complaint(response: aiohttp.ClientResponse) -> str:
 
 
 def _why(error: Exception, url: str) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
+    from aiohttp import ClientConnectorError
+
+    if isinstance(error, ClientConnectorError):
         return f"no daemon answers at {url}"
     if isinstance(error, TimeoutError):
         return f"the daemon at {url} does not answer in time"
