@@ -45,6 +45,13 @@ THEME = Theme(
 )
 
 
+def _metrics_screen() -> Screen[None]:
+    """Plotext takes a tenth of a second of the start, if it is imported there."""
+    from tokenflow_tui.screens.metrics import MetricsScreen
+
+    return MetricsScreen()
+
+
 class TokenFlowApp(App[None]):
     """Speaks HTTP to one daemon; screens ask `self.app.daemon`."""
 
@@ -53,7 +60,12 @@ class TokenFlowApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-medium"), (120, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.APP)
-    MODES: ClassVar = {"ask": AskScreen, "compress": CompressScreen, "history": HistoryScreen}
+    MODES: ClassVar = {
+        "ask": AskScreen,
+        "compress": CompressScreen,
+        "history": HistoryScreen,
+        "metrics": _metrics_screen,
+    }
     DEFAULT_MODE = "ask"
 
     health: reactive[dict[str, Any] | None] = reactive(None)

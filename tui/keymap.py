@@ -102,6 +102,23 @@ HISTORY = [
     Binding("ctrl+r", "reload", "Load again", id="history.reload", show=False),
 ]
 
+METRICS = [
+    *(
+        Binding(key, f"period('{key}')", f"The last {title}", id=f"metrics.{days}", show=False)
+        for key, title, days in (
+            ("1", "24 hours", 1),
+            ("7", "7 days", 7),
+            ("3", "30 days", 30),
+            ("9", "90 days", 90),
+            ("y", "year", 364),
+        )
+    ),
+    Binding("h,left", "figure(-1)", "Figure before", id="metrics.previous", show=False),
+    Binding("l,right", "figure(1)", "Figure", id="metrics.next", key_display="←→"),
+    Binding("t", "tables", "Tables", id="metrics.tables"),
+    Binding("ctrl+r", "refresh", "Refresh", id="metrics.refresh"),
+]
+
 # Beside LIST, for a text that is read.
 DETAIL = [
     Binding("n", "next_part", "Next part", id="detail.next", show=False),
