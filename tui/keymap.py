@@ -50,11 +50,11 @@ DRAFT = [Binding("alt+e,ctrl+g", "edit", "Editor", id="draft.edit", show=False)]
 COMPRESS = [
     Binding("escape", "slider", "Slider", id="compress.slider"),
     Binding("ctrl+b,f9", "text_pane", "Text", id="compress.text"),
-    Binding("alt+d,f7", "dropped", "Dropped", id="compress.dropped"),
-    Binding("alt+c,f6", "copy", "Copy", id="compress.copy"),
+    Binding("alt+d", "dropped", "Dropped", id="compress.dropped"),
+    Binding("alt+c", "copy", "Copy", id="compress.copy"),
     Binding("alt+a,f12", "to_ask", "To Ask", id="compress.ask"),
     Binding("ctrl+l,alt+l", "load", "Load", id="compress.load"),
-    Binding("ctrl+s,alt+s", "save", "Save", id="compress.save"),
+    Binding("ctrl+s,alt+w", "save", "Save", id="compress.save"),
     Binding("ctrl+n", "new", "New", id="compress.new", show=False),
 ]
 

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import Screen
+from textual.validation import Integer
 from textual.widgets import Checkbox, Footer, Input, Label, Static, TextArea
 
 from tokenflow_tui import keymap
@@ -40,7 +41,7 @@ class CompressScreen(Screen[None]):
     """What the slider does is shown at once by the keep probabilities that are known; the daemon
     decides when it rests."""
 
-    app: TokenFlowApp  # type: ignore[assignment]
+    app: TokenFlowApp
     CSS_PATH = Path(__file__).with_suffix(".tcss")
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.COMPRESS)
 
@@ -68,12 +69,19 @@ class CompressScreen(Screen[None]):
         yield TopBar("compress")
         yield Banner()
         with Horizontal(classes="controls"):
-            yield Label("Keep")
+            yield Label("Keep", classes="first")
             yield Slider()
             yield Label("or exactly")
-            yield Input(id="target", placeholder="tokens", type="integer", max_length=9)
+            yield Input(
+                id="target",
+                placeholder="tokens",
+                type="integer",
+                validators=[Integer(minimum=1)],
+                valid_empty=True,
+                max_length=9,
+            )
         with Horizontal(classes="controls"):
-            yield Label("Never drop")
+            yield Label("Never drop", classes="first")
             yield Input(id="force", placeholder="word, word")
             yield Label("For")
             yield Input(id="question", placeholder="a question")
@@ -81,6 +89,7 @@ class CompressScreen(Screen[None]):
         with Horizontal(id="panes"):
             yield DraftArea("compress", "Paste or type a long text, or ctrl+l to load a file…")
             yield WordsView(HINT)
+        yield Static(id="problem")
         yield Static(id="facts")
         yield Footer()
 
@@ -184,7 +193,7 @@ class CompressScreen(Screen[None]):
     def compress_again(self) -> None:
         """What was not answered."""
         if self._problem:
-            self._change(0)
+            self._change(MOVED_S)
 
     def _daemon_changed(self, before: dict[str, Any] | None, health: dict[str, Any] | None) -> None:
         if before is None and health is not None:
@@ -219,33 +228,36 @@ class CompressScreen(Screen[None]):
         )
 
     def _show_words(self) -> None:
+        """As decided; at another share as it might be decided."""
         if not self._answer:
             return
-        budget = self._budget()
+        budget = self._budget(self._wanted)
         if "target_token" in self._wanted:
             self.slider.value = budget / max(1, self._answer["original_tokens"])
-        if self._wanted == self._answered:
+        if budget == self._budget(self._answered):
             self._show_decided()
         else:
             self.words.preview(self._ranking.count(budget))
 
-    def _budget(self) -> int:
+    def _budget(self, request: dict[str, Any]) -> int:
         """The tokens to keep of the text that was answered last."""
         original: int = self._answer["original_tokens"]
-        if "target_token" in self._wanted:
-            return int(min(original, self._wanted["target_token"]))
-        return int(self._wanted["ratio"] * original + 1e-6)
+        if "target_token" in request:
+            return int(min(original, request["target_token"]))
+        return int(request["ratio"] * original + 1e-6)
 
     def _show_facts(self) -> None:
-        facts = self.query_one("#facts", Static)
+        problem = self.query_one("#problem", Static)
+        problem.display = bool(self._problem)
         if self._problem:
-            facts.update(Content.from_markup("[$text-warning]$problem[/]", problem=self._problem))
-        elif not self._wanted or not self._wanted["text"].strip():
-            facts.update(Content("Nothing to compress yet"))
+            problem.update(Content(self._problem))
+        if not self._wanted or not self._wanted["text"].strip():
+            facts = Content("Nothing to compress yet")
         elif self._wanted == self._answered:
-            facts.update(self._answer_facts())
+            facts = self._answer_facts()
         else:
-            facts.update(self._awaited_facts())
+            facts = self._awaited_facts()
+        self.query_one("#facts", Static).update(facts, layout=False)
 
     def _answer_facts(self) -> Content:
         answer = self._answer
@@ -255,17 +267,19 @@ class CompressScreen(Screen[None]):
                 "[b]$original → $kept[/] tokens", original=tokens(original), kept=tokens(kept)
             ),
             Content.from_markup("[b $text-success]$saved[/]", saved=saved_share(original, kept)),
-            Content(f"{answer['compression_ratio']:.1f}×"),
-            Content(milliseconds(answer["latency_ms"])),
-            Content(answer["model"]),
         ]
         if answer["over_budget"]:
             facts.append(
                 Content.from_markup(
                     "[$text-warning]what has to be kept is more than $budget[/]",
-                    budget=tokens(self._budget()),
+                    budget=tokens(self._budget(self._wanted)),
                 )
             )
+        facts += [
+            Content(f"{answer['compression_ratio']:.1f}×"),
+            Content(milliseconds(answer["latency_ms"])),
+            Content(answer["model"]),
+        ]
         return Content(" · ").join(facts)
 
     def _awaited_facts(self) -> Content:
@@ -273,7 +287,7 @@ class CompressScreen(Screen[None]):
         if self._wanted["text"] != self._answered.get("text"):
             count = len(self._wanted["text"]) / CHARS_PER_TOKEN
             return Content(" · ").join(filter(None, [f"about {tokens(count)} tokens", doing]))
-        original, budget = self._answer["original_tokens"], self._budget()
+        original, budget = self._answer["original_tokens"], self._budget(self._wanted)
         return Content(" · ").join(
             filter(
                 None,

@@ -9,10 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual.binding import BindingType
 from textual.widgets import TextArea
 
 from tokenflow_tui import keymap
+from tokenflow_tui.visible import visible
 
 if TYPE_CHECKING:
     from tokenflow_tui.app import TokenFlowApp
@@ -23,7 +25,7 @@ SAVE_AFTER_S = 0.4
 class DraftArea(TextArea):
     """A TextArea whose text is kept on disk as the draft `name`."""
 
-    app: TokenFlowApp  # type: ignore[assignment]
+    app: TokenFlowApp
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.DRAFT)
 
     def __init__(self, name: str, placeholder: str) -> None:
@@ -41,6 +43,9 @@ class DraftArea(TextArea):
     def on_text_area_changed(self) -> None:
         self._saving.stop()
         self._saving = self.set_timer(SAVE_AFTER_S, self.save)
+
+    def get_line(self, line_index: int) -> Text:
+        return Text(visible(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def save(self) -> None:
         self.app.state.save_draft(self._draft_name, self.text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import ClassVar
 
 from rich.cells import cell_len, chop_cells
@@ -16,20 +17,13 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tokenflow_tui import keymap
+from tokenflow_tui.visible import visible
 
+TAB = "    "
 # A line break, or what may stand at the end of a line with the white space after it: between
 # characters that are written without spaces a line may end anywhere.
 _UNSPACED = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
 _PART = re.compile(rf"\n|[^\s{_UNSPACED}]+[^\S\n]*|[{_UNSPACED}][^\S\n]*|[^\S\n]+")
-# A terminal would obey control characters instead of showing them.
-_VISIBLE = {code: chr(0x2400 + code) for code in range(0x20)} | {
-    ord("\n"): "\n",
-    ord("\r"): "",
-    ord("\t"): "    ",
-    0x7F: "␡",
-    **dict.fromkeys((*range(0x80, 0xA0), 0x2028, 0x2029), "\ufffd"),
-}
-
 # Pieces of text, each with the index of its word.
 Line = list[tuple[str, int]]
 
@@ -40,9 +34,7 @@ def wrap(words: Iterable[str], width: int) -> list[Line]:
     line: Line = []
     at = 0
     for index, word in enumerate(words):
-        if not word.isprintable():
-            word = word.translate(_VISIBLE)
-        for part in _PART.findall(word):
+        for part in _PART.findall(visible(word.replace("\r\n", "\n")).replace("\t", TAB)):
             if part == "\n":
                 lines.append(line)
                 line, at = [], 0
@@ -91,10 +83,12 @@ class WordsView(ScrollView, can_focus=True):
 
     def show(self, words: Sequence[str], ranks: Sequence[int], kept: int, compressed: str) -> None:
         """What has been decided: `compressed` is the text of the kept words."""
-        same = words == self._words
+        if words is self._words and compressed == self._compressed:
+            return
+        laid_out = words is self._words and not self.only_kept
         self._words, self._ranks, self._kept = words, ranks, kept
         self._compressed = compressed
-        if self.only_kept or not same:
+        if not laid_out:
             self._lay_out()
         self.refresh()
 
@@ -136,31 +130,29 @@ class WordsView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width, number = self.size.width, y + self.scroll_offset.y
+        ground = self.get_component_rich_style("words--kept")
         if number >= len(self._lines):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, ground)
         line = self._lines[number]
-        if not self._words:
-            hint = self.get_component_rich_style("words--hint")
-            segments = [Segment(text, hint) for text, _ in line]
+        if self._words and not self.only_kept:
+            segments = self._segments(line, ground)
         else:
-            segments = list(self._segments(line))
-        return Strip(segments).adjust_cell_length(width, self.rich_style)
+            style = ground if self._words else self.get_component_rich_style("words--hint")
+            segments = (Segment(text, style) for text, _ in line)
+        return Strip(segments).adjust_cell_length(width, ground)
 
-    def _segments(self, line: Line) -> Iterable[Segment]:
-        kept_style = self.get_component_rich_style("words--kept")
-        dropped_style = self.get_component_rich_style("words--dropped")
-        if self.only_kept:
-            yield Segment("".join(text for text, _ in line), kept_style)
-            return
-        text, style = "", kept_style
-        for part, index in line:
-            following = kept_style if self._ranks[index] < self._kept else dropped_style
-            if following is not style:
-                # The gap before a word that is not struck through is not, either.
-                yield from _with_gap(text, style, kept_style)
-                text, style = "", following
-            text += part
-        yield from _with_gap(text, style, kept_style)
+    def _segments(self, line: Line, kept: Style) -> Iterator[Segment]:
+        """Of each run of words that are all kept or all dropped."""
+        dropped = self.get_component_rich_style("words--dropped")
+        for is_kept, run in groupby(line, lambda part: self._ranks[part[1]] < self._kept):
+            text = "".join(part for part, _ in run)
+            if is_kept:
+                yield Segment(text, kept)
+                continue
+            # The gaps around what is struck through are not.
+            inked = text.strip()
+            before, _, after = text.partition(inked)
+            yield from (Segment(before, kept), Segment(inked, dropped), Segment(after, kept))
 
     def action_cursor_down(self) -> None:
         self.scroll_down(animate=False)
@@ -173,9 +165,3 @@ class WordsView(ScrollView, can_focus=True):
 
     def action_last(self) -> None:
         self.scroll_end(animate=False)
-
-
-def _with_gap(text: str, style: Style, gap_style: Style) -> Iterable[Segment]:
-    inked = text.rstrip()
-    yield Segment(inked, style)
-    yield Segment(text[len(inked) :], gap_style)
