@@ -39,6 +39,7 @@ class Detail(ScrollView, can_focus=True):
         self.request: Request | None = None
         self._matches: re.Pattern[str] | None = None
         self._lines: list[Strip] = []
+        self._strips: dict[int, Strip] = {}  # as drawn
         self._starts: list[int] = []
         self._drawn_width = 0
 
@@ -71,6 +72,7 @@ class Detail(ScrollView, can_focus=True):
         mark = self._colour("accent") + Style(bold=True, reverse=True)
         marked = [_marked(line, self._matches, mark) for line in lines]
         self._lines, self._starts = [Strip(line) for line in marked], starts
+        self._strips.clear()
         self.virtual_size = Size(width, len(lines))
         if anew:
             first = next((i for i, line in enumerate(marked) if line is not lines[i]), 0)
@@ -89,14 +91,21 @@ class Detail(ScrollView, can_focus=True):
         return Style(color=Color.parse(self.app.theme_variables[name]).rich_color)
 
     def render_line(self, y: int) -> Strip:
-        x, y = self.scroll_offset.x, self.scroll_offset.y + y
+        y += self.scroll_offset.y
         width, style = self.scrollable_content_region.width, self.rich_style
         if y >= len(self._lines):
             return Strip.blank(width, style)
-        line = self._lines[y]
         if self.text_selection and (span := self.text_selection.get_span(y)):
-            line = _selected(line, span, self.screen.get_component_rich_style("screen--selection"))
-        return line.apply_style(style).crop_extend(x, x + width, style).apply_offsets(x, y)
+            chosen = self.screen.get_component_rich_style("screen--selection")
+            return self._fitted(_selected(self._lines[y], span, chosen), y)
+        strip = self._strips.get(y)
+        if strip is None:
+            strip = self._strips[y] = self._fitted(self._lines[y], y)
+        return strip
+
+    def _fitted(self, line: Strip, y: int) -> Strip:
+        width, style = self.scrollable_content_region.width, self.rich_style
+        return line.apply_style(style).crop_extend(0, width, style).apply_offsets(0, y)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         return selection.extract("\n".join(line.text for line in self._lines)), "\n"

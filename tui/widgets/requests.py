@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.style import Style
 from textual.visual import Visual
 
 from tokenflow_tui import keymap
@@ -121,7 +122,7 @@ class RequestList(ScrollView, can_focus=True):
         self.matches: re.Pattern[str] | None = None
         self._ids: set[str] = set()
         self._columns: list[tuple[Column, int]] = []
-        self._lines: dict[str, Content] = {}
+        self._strips: dict[tuple[str, Style], Strip] = {}
 
     @property
     def row(self) -> Request | None:
@@ -172,7 +173,7 @@ class RequestList(ScrollView, can_focus=True):
 
     def redraw(self) -> None:
         """Ages change with time."""
-        self._lines.clear()
+        self._strips.clear()
         self.refresh()
 
     def _index_of(self, request_id: str) -> int | None:
@@ -195,34 +196,37 @@ class RequestList(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._lines.clear()
+        self._strips.clear()
 
     def render_line(self, y: int) -> Strip:
-        width = self.scrollable_content_region.width
         index = self.scroll_offset.y + y - 1
         if y == 0:
-            style = self.get_visual_style("request-list--header")
-            content = _line([(c.title, "", c, w) for c, w in self._columns])
-        elif index >= len(self.rows):
-            return Strip.blank(width, self.rich_style)
-        else:
-            content = self._row_line(self.rows[index])
-            if index == self.cursor:
-                style = self.get_visual_style("request-list--cursor")
-            elif index == self.hover:
-                style = self.get_visual_style("request-list--hover")
-            else:
-                style = self.visual_style
-        strips = Visual.to_strips(self, content, width, 1, style, apply_selection=False)
-        strip = strips[0].extend_cell_length(width, style.rich_style)
-        return strip.apply_meta({"row": index}) if y else strip
+            return self._strip(None, "request-list--header")
+        if index >= len(self.rows):
+            return Strip.blank(self.scrollable_content_region.width, self.rich_style)
+        if index == self.cursor:
+            return self._strip(index, "request-list--cursor")
+        if index == self.hover:
+            return self._strip(index, "request-list--hover")
+        return self._strip(index)
 
-    def _row_line(self, row: Request) -> Content:
-        line = self._lines.get(row["id"])
-        if line is None:
-            line = _line([(*c.cell(row), c, w) for c, w in self._columns], self.matches)
-            self._lines[row["id"]] = line
-        return line
+    def _strip(self, index: int | None, *component: str) -> Strip:
+        """The line of a row, or with None the titles; the same object as long as it looks the
+        same, which makes drawing it again cheap."""
+        style = self.get_visual_style(*component) if component else self.visual_style
+        key = ("" if index is None else self.rows[index]["id"], style)
+        strip = self._strips.get(key)
+        if strip is None:
+            if index is None:
+                content = _line([(c.title, "", c, width) for c, width in self._columns])
+            else:
+                row = self.rows[index]
+                cells = [(*c.cell(row), c, width) for c, width in self._columns]
+                content = _line(cells, self.matches)
+            width = self.scrollable_content_region.width
+            (drawn,) = Visual.to_strips(self, content, width, 1, style, apply_selection=False)
+            strip = self._strips[key] = drawn.extend_cell_length(width, style.rich_style)
+        return strip
 
     # Where one is in it
 
@@ -276,14 +280,19 @@ class RequestList(ScrollView, can_focus=True):
             self.post_message(self.Opened())
 
     def on_click(self, event: events.Click) -> None:
-        index = event.style.meta.get("row")
+        index = self._index_at(event)
         if index is not None:
             self.cursor = index
             if event.chain == 2:
                 self.action_open()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        self.hover = event.style.meta.get("row", -1)
+        index = self._index_at(event)
+        self.hover = -1 if index is None else index
+
+    def _index_at(self, event: events.MouseEvent) -> int | None:
+        index = self.scroll_offset.y + event.y - 1
+        return index if event.y and index < len(self.rows) else None
 
     def on_leave(self) -> None:
         self.hover = -1
