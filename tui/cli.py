@@ -20,9 +20,22 @@ from tokenflow_tui.state import State, default_folder
     type=click.Path(file_okay=False, path_type=Path),
     help="Where drafts and settings are. [default: TOKENFLOW_HOME]",
 )
-def tui(url: str | None, data_dir: Path | None) -> None:
+@click.option("--web", is_flag=True, help="Serve it to the browser, on this machine only.")
+@click.option(
+    "--web-port", type=click.IntRange(1, 65535), default=8001, show_default=True, help="For --web."
+)
+def tui(url: str | None, data_dir: Path | None, web: bool, web_port: int) -> None:
     """Ask, compress, and see what was saved, in the terminal."""
+    address = url or f"http://127.0.0.1:{os.environ.get('PORT', '8000')}"
+    folder = data_dir or default_folder()
+    if web:
+        from tokenflow_tui.web import WebServer
+
+        try:
+            WebServer(address, folder, web_port).serve()
+        except OSError as error:
+            raise click.ClickException(f"port {web_port}: {error.strerror}") from None
+        return
     from tokenflow_tui.app import TokenFlowApp
 
-    address = url or f"http://127.0.0.1:{os.environ.get('PORT', '8000')}"
-    TokenFlowApp(address, State(data_dir or default_folder())).run()
+    TokenFlowApp(address, State(folder)).run()

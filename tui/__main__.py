@@ -1,0 +1,5 @@
+"""python -m tokenflow_tui"""
+
+from tokenflow_tui import main
+
+main()
