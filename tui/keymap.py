@@ -1,7 +1,8 @@
 """Every key of the app in one place, each under an id that `keys` in tui.json can remap.
 
 Keys that terminals or TextArea want for themselves have a second one: VS Code's terminal eats
-ctrl+p and ctrl+q.
+ctrl+p and ctrl+q. Those with alt come before the field that has the focus: terminals send them
+with the letter, which it would take for typed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ APP = [
     Binding("f1", "help", "Help", id="help"),
     Binding("ctrl+p,f8", "command_palette", "Palette", id="palette", priority=True, show=False),
     Binding("ctrl+r", "retry", "Retry", id="retry", show=False),
-    Binding("alt+s", "start_daemon", "Start the daemon", id="start", show=False),
+    Binding("alt+s", "start_daemon", "Start the daemon", id="start", show=False, priority=True),
     Binding("ctrl+o", "jump", "Jump", id="jump", show=False),
     Binding("ctrl+q,f10", "quit", "Quit", id="quit", show=False, priority=True),
 ]
@@ -29,11 +30,13 @@ ASK = [
     Binding("ctrl+n", "new", "New", id="ask.new"),
     Binding("ctrl+b,f9", "sidebar", "Recent", id="ask.sidebar"),
     Binding("ctrl+t", "options", "Options", id="ask.options"),
-    Binding("alt+c", "copy_answer", "Copy", id="ask.copy"),
-    Binding("alt+a", "attach", "Attach a file", id="ask.attach", show=False),
-    Binding("alt+x", "export", "Export the conversation", id="ask.export", show=False),
-    Binding("alt+r", "route_panel", "Route panel", id="ask.route", show=False),
-    Binding("alt+d", "dropped", "Dropped words", id="ask.dropped", show=False),
+    Binding("alt+c", "copy_answer", "Copy", id="ask.copy", priority=True),
+    Binding("alt+a", "attach", "Attach a file", id="ask.attach", show=False, priority=True),
+    Binding(
+        "alt+x", "export", "Export the conversation", id="ask.export", show=False, priority=True
+    ),
+    Binding("alt+r", "route_panel", "Route panel", id="ask.route", show=False, priority=True),
+    Binding("alt+d", "dropped", "Dropped words", id="ask.dropped", show=False, priority=True),
 ]
 
 # Before TextArea, which writes a line break for Enter.
@@ -45,16 +48,16 @@ COMPOSER = [
 ]
 
 # In every text that is kept as a draft.
-DRAFT = [Binding("alt+e,ctrl+g", "edit", "Editor", id="draft.edit", show=False)]
+DRAFT = [Binding("alt+e,ctrl+g", "edit", "Editor", id="draft.edit", show=False, priority=True)]
 
 COMPRESS = [
     Binding("escape", "slider", "Slider", id="compress.slider"),
     Binding("ctrl+b,f9", "text_pane", "Text", id="compress.text"),
-    Binding("alt+d", "dropped", "Dropped", id="compress.dropped"),
-    Binding("alt+c", "copy", "Copy", id="compress.copy"),
-    Binding("alt+a,f12", "to_ask", "To Ask", id="compress.ask"),
-    Binding("ctrl+l,alt+l", "load", "Load", id="compress.load"),
-    Binding("ctrl+s,alt+w", "save", "Save", id="compress.save"),
+    Binding("alt+d", "dropped", "Dropped", id="compress.dropped", priority=True),
+    Binding("alt+c", "copy", "Copy", id="compress.copy", priority=True),
+    Binding("alt+a,f12", "to_ask", "To Ask", id="compress.ask", priority=True),
+    Binding("ctrl+l,alt+l", "load", "Load", id="compress.load", priority=True),
+    Binding("ctrl+s,alt+w", "save", "Save", id="compress.save", priority=True),
     Binding("ctrl+n", "new", "New", id="compress.new", show=False),
 ]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from tests.program import Program
@@ -225,6 +226,21 @@ def test_only_the_kept_words(drive: Drive) -> None:
         assert len(styled(screen, struck=False).split()) < len(kept)
         await pilot.press("alt+d")
         assert styled(screen, struck=True)
+
+    drive(scenario, size=WIDE)
+
+
+def test_keys_with_alt_work_while_one_types(drive: Drive) -> None:
+    async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
+        screen = await opened(pilot, app, TEXT)
+        for field in (screen.source, screen.question):
+            field.focus()
+            before = screen.words.only_kept
+            # As terminals send it: with the letter, which a field would take for typed.
+            app.post_message(events.Key("alt+d", "d"))
+            await until(pilot, lambda: screen.words.only_kept is not before)  # noqa: B023
+        assert screen.source.text == TEXT
+        assert not screen.question.value
 
     drive(scenario, size=WIDE)
 
