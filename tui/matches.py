@@ -11,4 +11,6 @@ def matches_of(query: str) -> re.Pattern[str] | None:
     words = sorted(set(re.findall(r"\w+", query)), key=len, reverse=True)
     if not words:
         return None
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})", re.IGNORECASE)
+    # Scripts without spaces begin at Thai: in those a word may stand anywhere.
+    beginnings = [word if word >= "\u0e00" else rf"(?<!\w){word}" for word in words]
+    return re.compile("|".join(beginnings), re.IGNORECASE)

@@ -177,14 +177,15 @@ class HistoryScreen(Screen[None]):
         if self._filters != Filters():
             parts.append(
                 Content.from_markup(
-                    "[$accent]$filters[/] [dim][@click=screen.clear_filters]x clears[/][/]",
+                    "[$accent]$filters[/]  [dim][@click=screen.clear_filters]x clears[/][/]",
                     filters=str(self._filters),
                 )
             )
         if self._problem:
             parts.append(Content.from_markup("[$warning]not up to date[/]"))
         elif count:
-            what = "found" if words else "loaded" if more else "in all"
+            is_all = not words and self._filters == Filters()
+            what = "found" if not is_all else "loaded" if more else "in all"
             parts.append(Content.from_markup(f"[dim]{count:,}{more} {what}[/]"))
         self.query_one("#state", Static).update(Content("  ").join(parts))
         nothing = self.query_one("#nothing", Static)
@@ -220,6 +221,7 @@ class HistoryScreen(Screen[None]):
         self.requests.focus()
 
     def action_search(self) -> None:
+        self.remove_class("-reading")
         self.words.focus()
 
     def action_back(self) -> None:
@@ -255,6 +257,7 @@ class HistoryScreen(Screen[None]):
         if row is None:
             self.workers.cancel_group(self, "detail")
             self.detail.show(None)
+            self.remove_class("-reading")
         elif self.has_class("-narrow") and not self.has_class("-reading"):
             return  # it is not seen
         else:
@@ -338,6 +341,8 @@ class HistoryScreen(Screen[None]):
             return
         if ask.is_answering:
             self.notify("The answer before is still coming: esc stops it", severity="warning")
+        elif ask.composer.text.strip() not in ("", prompt(request).strip()):
+            self.notify("Your draft is here: send it or clear it first", severity="warning")
         else:
             ask.action_new()
             ask.ask(prompt(request))
