@@ -340,6 +340,18 @@ def test_the_detail_follows_the_cursor_to_where_it_comes_to_rest(drive: Drive) -
     drive(scenario, size=WIDE)
 
 
+def test_a_click_chooses_and_a_second_one_opens(drive: Drive) -> None:
+    async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
+        history = await opened(pilot, app)
+        await pilot.click(history.requests, offset=(20, 4))  # below the titles
+        assert history.requests.cursor == 3
+        await pilot.click(history.requests, offset=(20, 5), times=2)
+        await until(pilot, lambda: history.detail.has_focus)
+        assert history.requests.cursor == 4
+
+    drive(scenario)
+
+
 def test_a_failure_is_told_with_its_sentence(
     drive: Drive, program: Program, provider: Upstream
 ) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Dialog(ModalScreen[ScreenResultType]):
     """A box with a title; escape leaves it and gives None."""
 
-    app: TokenFlowApp  # type: ignore[assignment]
+    app: TokenFlowApp
     CSS_PATH = Path(__file__).with_suffix(".tcss")
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.DIALOG)
     TITLE = ""

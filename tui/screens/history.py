@@ -51,7 +51,7 @@ class SearchInput(Input):
 
 
 class HistoryScreen(Screen[None]):
-    app: TokenFlowApp  # type: ignore[assignment]
+    app: TokenFlowApp
     CSS_PATH = Path(__file__).with_suffix(".tcss")
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.HISTORY)
 

@@ -41,7 +41,7 @@ class Detail(ScrollView, can_focus=True):
         self._lines: list[Strip] = []
         self._strips: dict[int, Strip] = {}  # as drawn
         self._starts: list[int] = []
-        self._drawn_width = 0
+        self._drawn_for = (0, "")
 
     def show(self, request: Request | None, matches: re.Pattern[str] | None = None) -> None:
         """From its beginning, or from the first match."""
@@ -49,18 +49,26 @@ class Detail(ScrollView, can_focus=True):
         self._draw(anew=True)
 
     def on_resize(self) -> None:
-        if self.scrollable_content_region.width != self._drawn_width:
-            self._draw(anew=False)
+        self._draw_if_stale()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        if self.is_mounted:
+        self._strips.clear()
+        self._draw_if_stale()
+
+    def _draw_if_stale(self) -> None:
+        if self.is_mounted and self._drawn_for != self._looks:
             self._draw(anew=False)
+
+    @property
+    def _looks(self) -> tuple[int, str]:
+        """What lines are made for."""
+        return self.scrollable_content_region.width, self.app.theme
 
     @work(exclusive=True, group="draw", exit_on_error=False)
     async def _draw(self, anew: bool) -> None:
         request, width = self.request, self.scrollable_content_region.width
-        self._drawn_width = width
+        self._drawn_for = self._looks
         lines: list[document.Line] = []
         starts: list[int] = []
         if request is not None and width > document.INDENT:
