@@ -104,3 +104,17 @@ def test_a_failure_is_one_sentence_and_the_prompt_stays(drive: Drive, provider: 
         await until(pilot, lambda: "not to its taste" in shown(app))
 
     drive(scenario)
+
+
+def test_control_characters_of_an_answer_do_not_reach_the_terminal(
+    drive: Drive, provider: Upstream
+) -> None:
+    provider.scripts = [answer("before \x1b[2J", "\x1b]52;c;aGk=\x07 after")]
+
+    async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
+        await ask(pilot, "Attack!")
+        await until(pilot, lambda: "after" in shown(app) and not screen(app).is_answering)
+        assert "\x1b" not in shown(app)
+        assert "\u241b[2J" in shown(app)
+
+    drive(scenario)

@@ -23,6 +23,7 @@ from tokenflow_tui.clipboard import copy
 from tokenflow_tui.numbers import counted, tokens
 from tokenflow_tui.screens.attach import AttachScreen
 from tokenflow_tui.screens.options import OptionsScreen
+from tokenflow_tui.visible import visible
 from tokenflow_tui.widgets.banner import Banner
 from tokenflow_tui.widgets.composer import Composer
 from tokenflow_tui.widgets.recent import Recent
@@ -314,7 +315,7 @@ class AskScreen(Screen[None]):
         turn.describe()
         answer = detail.get("output", "") if isinstance(detail.get("output"), str) else ""
         turn.answer.text = answer
-        await turn.answer.update(answer)
+        await turn.answer.update(visible(answer))
         self._messages = [
             {"role": "user", "content": turn.prompt},
             {"role": "assistant", "content": answer},

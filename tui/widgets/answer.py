@@ -7,6 +7,8 @@ import time
 
 from textual.widgets import Markdown
 
+from tokenflow_tui.visible import visible
+
 # How often what has arrived is shown, at most; and how much of the time showing may take.
 FLUSH_S = 0.1
 PAUSE_PER_COST = 3.0
@@ -42,7 +44,7 @@ class Answer(Markdown):
             if self._waiting:
                 started = time.monotonic()
                 waiting, self._waiting = "".join(self._waiting), []
-                await self.append(waiting)
+                await self.append(visible(waiting))
                 pieces += 1
                 cost = time.monotonic() - started
                 if not self._ended:
@@ -52,4 +54,4 @@ class Answer(Markdown):
             if self._waiting or self._ended:
                 self._fed.set()
         if pieces > 1:
-            await self.update(self.text)
+            await self.update(visible(self.text))

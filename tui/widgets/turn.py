@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tokenflow_tui.numbers import dollars, milliseconds, saved_share, tokens
+from tokenflow_tui.visible import visible
 from tokenflow_tui.widgets.answer import Answer
 
 BAR = "▏▎▍▌▋▊▉█"
@@ -28,7 +29,7 @@ class Turn(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(classes="you-line")
-        yield Static(self.prompt, classes="prompt", markup=False)
+        yield Static(visible(self.prompt), classes="prompt", markup=False)
         yield Static(classes="compressed", markup=False)
         yield Static(classes="ai-line")
         yield self.answer
@@ -44,7 +45,7 @@ class Turn(Vertical):
         self.query_one(".ai-line", Static).update(self._ai())
         ending = self.query_one(".ending", Static)
         ending.display = bool(self.ending)
-        ending.update(Content(self.ending))
+        ending.update(Content(visible(self.ending)))
 
     @property
     def is_stopped(self) -> bool:
@@ -57,7 +58,7 @@ class Turn(Vertical):
         if not sent:
             return False
         compressed = self.query_one(".compressed", Static)
-        compressed.update(Content(sent))
+        compressed.update(Content(visible(sent)))
         compressed.display = not compressed.display
         return True
 
