@@ -175,7 +175,7 @@ async def _begin(app: Measured, script: Script) -> Turn:
 
 async def _until(is_true: Callable[[], object]) -> None:
     deadline = time.perf_counter() + PATIENCE_S
-    while not is_true():  # noqa: ASYNC110 - nothing in the app says so
+    while not is_true():
         await asyncio.sleep(0.005)
         if time.perf_counter() > deadline:
             raise TimeoutError("the app does not get on")

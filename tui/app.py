@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -86,6 +87,11 @@ class TokenFlowApp(App[None]):
         self.set_keymap(self.state.settings.keys)
         self.theme_changed_signal.subscribe(self, self._keep_theme)
         self._watch_daemon()
+
+    def on_ready(self) -> None:
+        # What is there by now stays: a full collection has 7,000 objects to look at instead of
+        # 109,000, and takes 2 ms instead of 57 (measured), which one would feel while typing.
+        gc.freeze()
 
     async def on_unmount(self) -> None:
         await self.daemon.close()

@@ -24,7 +24,8 @@ def m002_generations(db: Database) -> None:
 
 @migrations()
 def m003_corrections(db: Database) -> None:
-    """Categories that somebody corrected, and which classifications they had a part in."""
+    """Categories that somebody corrected, and which classifications they had a part in; an index
+    for the figures of a period."""
     for statement in _M003.split(";\n\n"):
         db.execute(statement)
 
@@ -204,6 +205,8 @@ CREATE TABLE corrections (
 );
 
 CREATE INDEX corrections_category ON corrections(category);
+
+CREATE INDEX requests_created_at ON requests(created_at);
 
 -- The request whose correction had the greatest say in the scores; it may be gone since.
 ALTER TABLE classifications ADD COLUMN corrected_by TEXT

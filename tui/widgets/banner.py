@@ -20,28 +20,31 @@ class Banner(Static):
     app: TokenFlowApp
 
     def on_mount(self) -> None:
+        self._said = Content("")
         self.set_interval(1, self.refresh_status)
         self.refresh_status()
 
     def refresh_status(self) -> None:
-        health = self.app.health
+        says = self._says()
+        self.display = bool(says)
+        if says != self._said:  # a new text is laid out anew
+            self._said = says
+            self.update(says)
+
+    def _says(self) -> Content:
+        """Empty when all is well."""
+        health, problem = self.app.health, self.app.problem
         if health is None:
-            self.display = bool(self.app.problem)
-            seconds = max(0, round(self.app.next_try_at - time.monotonic()))
-            start = (
-                "  [@click=app.start_daemon]start it alt+s[/]"
-                if launch.can_start(self.app.daemon.url)
-                else ""
+            if not problem:
+                return Content("")
+            can_start = launch.can_start(self.app.daemon.url)
+            start = "  [@click=app.start_daemon]start it alt+s[/]" if can_start else ""
+            return Content.from_markup(
+                f"$problem, next try in $seconds s  [@click=app.retry]try now ^r[/]{start}",
+                problem=problem,
+                seconds=max(0, round(self.app.next_try_at - time.monotonic())),
             )
-            self.update(
-                Content.from_markup(
-                    f"$problem, next try in $seconds s  [@click=app.retry]try now ^r[/]{start}",
-                    problem=self.app.problem,
-                    seconds=seconds,
-                )
-            )
-        else:
-            self.display = health["status"] != "ok" or bool(self.app.problem)
-            problems = [health.get("problem", ""), self.app.problem]
-            problems += [model.get("problem", "") for model in health["models"].values()]
-            self.update(Content("; ".join(filter(None, problems)) or "the daemon is not well"))
+        problems = [health.get("problem", ""), problem]
+        problems += [model.get("problem", "") for model in health["models"].values()]
+        says = "; ".join(filter(None, problems))
+        return Content(says or ("" if health["status"] == "ok" else "the daemon is not well"))
