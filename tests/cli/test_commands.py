@@ -281,5 +281,5 @@ def test_help_needs_no_heavy_import() -> None:
     assert not {"numpy", "onnxruntime", "aiohttp", "tokenizers", "rich"} & set(out.split())
 
 
-def test_the_terminal_client_says_that_it_is_coming(shell: Shell) -> None:
-    assert "coming" in shell.run("tokenflow-tui").stdout
+def test_the_terminal_client_says_what_it_can(shell: Shell) -> None:
+    assert "--url" in shell.run("tokenflow-tui", "--help").stdout
