@@ -64,10 +64,8 @@ def _errors(summary: dict[str, Any]) -> str:
 
 
 def _share_saved(summary: dict[str, Any]) -> str:
-    totals = summary["totals"]
-    if not totals["original_tokens"]:
-        return "nothing compressed"
-    return f"−{totals['saved_tokens'] / totals['original_tokens']:.0%} where asked"
+    saved, original = (summary["totals"][name] for name in ("saved_tokens", "original_tokens"))
+    return f"−{saved / original:.0%} of {short(original)}" if original else "nothing compressed"
 
 
 def _sent_and_received(summary: dict[str, Any]) -> str:
@@ -76,9 +74,9 @@ def _sent_and_received(summary: dict[str, Any]) -> str:
 
 
 def _share_not_paid(summary: dict[str, Any]) -> str:
-    totals = summary["totals"]
-    bill = totals["cost_usd"] + totals["saved_usd"]
-    return f"{totals['saved_usd'] / bill:.0%} of the bill" if bill else "no bill"
+    saved = summary["totals"]["saved_usd"]
+    bill = summary["totals"]["cost_usd"] + saved
+    return f"−{saved / bill:.0%} of {dollars(bill)}" if bill else "no bill"
 
 
 FIGURES = (

@@ -69,7 +69,7 @@ def test_cards_tell_the_sums_of_the_last_30_days(drive: Drive) -> None:
     async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
         await opened(pilot, app)
         assert card(app, "requests") == "Requests 5 no errors"
-        assert card(app, "saved-tokens") == "Tokens saved 1 −33% where asked"
+        assert card(app, "saved-tokens") == "Tokens saved 1 −33% of 3"
         assert card(app, "cost") == "Cost $0.75 300 in 60 out"
         assert card(app, "first-token") == "First token 110 ms p95 110 ms"
 

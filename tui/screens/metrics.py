@@ -87,6 +87,7 @@ class MetricsScreen(Screen[None]):
         super().__init__()
         self._period = PERIODS[2]
         self._figure = FIGURES[0]
+        self._shown = self._period  # what `_summary` is of
         self._summary: dict[str, Any] | None = None
         self._problem = ""
 
@@ -125,10 +126,10 @@ class MetricsScreen(Screen[None]):
     async def _watch(self) -> None:
         """Asks for as long as the screen is looked at."""
         while True:
-            started = time.monotonic()
+            started, period = time.monotonic(), self._period
             try:
-                self._summary = await self.app.daemon.get("/api/metrics", days=self._period.days)
-                self._problem, pause = "", REFRESH_S
+                self._summary = await self.app.daemon.get("/api/metrics", days=period.days)
+                self._shown, self._problem, pause = period, "", REFRESH_S
             except DaemonError as error:
                 self._problem, pause = str(error), RETRY_S
             cost = time.monotonic() - started
@@ -145,16 +146,16 @@ class MetricsScreen(Screen[None]):
             return
         if is_empty:
             self.query_one("#nothing", Static).update(self._advice())
-        series = buckets(summary, self._period.days)
+        series = buckets(summary, self._shown.days)
         for card in self.query(Card):
             card.show(summary, series)
             card.set_class(card.figure is self._figure, "-chosen")
         beside = BESIDE_ITSELF if self._figure is BESIDE else BESIDE
         for plot, figure in ((self.plot, self._figure), (self.beside, beside)):
             mean = "" if figure.is_sum else ", mean"
-            title = f"{figure.title}{mean} by {self._period.unit}"
+            title = f"{figure.title}{mean} by {self._shown.unit}"
             self.query_one(f"#{plot.id}-title", Static).update(title)
-            plot.show(figure, series, self._period.unit)
+            plot.show(figure, series, self._shown.unit)
         self.models.show(summary["models"])
         self.categories.show(summary["categories"])
 
@@ -178,7 +179,7 @@ class MetricsScreen(Screen[None]):
             "[b]Nothing in the last $period.[/]\n\n"
             "Ask something [dim]([/]F2[dim])[/] or compress a text [dim]([/]F3[dim])[/], "
             "point any OpenAI client at $url, or choose a longer period.",
-            period=self._period.title,
+            period=self._shown.title,
             url=f"{self.app.daemon.url}/v1",
         )
 

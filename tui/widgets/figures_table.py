@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import BindingType
 from textual.widgets import DataTable
@@ -28,16 +29,20 @@ class FiguresTable(DataTable[Text]):
     def __init__(self, columns: Sequence[Column], title: str, id: str) -> None:
         super().__init__(id=id, cursor_type="row", zebra_stripes=False, cell_padding=1)
         self._columns = columns
+        self._rows: Sequence[Row] | None = None
         self.border_title = title
-
-    def on_mount(self) -> None:
-        for column in self._columns:
-            self.add_column(_cell(column.title, column))
 
     def show(self, rows: Sequence[Row]) -> None:
         """In place of what was there; the cursor stays where it is."""
+        if rows == self._rows:  # and so does the view
+            return
+        self._rows = rows
         place = self.cursor_row
-        self.clear()
+        self.clear(columns=True)
+        for column in self._columns:
+            texts = [column.title, *map(column.of_row, rows)]
+            # Widths that the table finds out for itself come a moment after the rows.
+            self.add_column(_cell(column.title, column), width=max(map(cell_len, texts)))
         for row in rows:
             self.add_row(*(_cell(column.of_row(row), column) for column in self._columns))
         self.move_cursor(row=place, animate=False)
