@@ -136,16 +136,22 @@ def _tool(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def export_extra() -> None:
     if missing := next((name for name in EXPORT_EXTRA if find_spec(name) is None), None):
         pytest.skip(f"{missing} is not installed; `pip install tokenflow[export]` brings it")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(export_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint") / WORDPIECE_NAME / WEIGHTS.name
     _tool("dequantise").checkpoint_from_onnx(WEIGHTS, folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def vocabulary_offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def vocabulary_offline(
+    export_extra: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """What llmlingua's tiktoken would download."""
     cache = tmp_path_factory.mktemp("tiktoken")
     vocabulary = importlib.resources.files("tiktoken_ext") / "data" / "cl100k_base.tiktoken"

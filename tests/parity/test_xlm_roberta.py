@@ -25,8 +25,7 @@ MARK = "\u2581"
 
 
 @pytest.fixture(scope="module")
-def checkpoint(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """(The other one says whether torch is there.)"""
+def checkpoint(export_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.export import checkpoints
 
     return checkpoints.xlm_roberta(tmp_path_factory.mktemp("xlm") / NAME)

@@ -24,7 +24,8 @@ _PRELOADED = ["optimum.exporters.onnx", "onnxruntime.transformers.optimizer", "t
 def apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """`function(*args, **kwargs)`, all of which must pickle. Ends with the caller.
 
-    Raises ExportError when it fails or its process is killed: the tools raise types of all kinds.
+    Raises ImportError where a package is missing, and ExportError for whatever else goes wrong, a
+    killed process too: the tools raise types of all kinds.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
@@ -42,8 +43,8 @@ def apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     finally:
         process.kill()
         process.join()
-    if error:
-        raise ExportError(error)
+    if error is not None:
+        raise error
     answer: R = result
     return answer
 
@@ -54,6 +55,8 @@ def _send(
     # The caller hears Ctrl+C, too, and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        sender.send(("", function(*args, **kwargs)))
+        sender.send((None, function(*args, **kwargs)))
+    except ImportError as error:
+        sender.send((error, None))
     except Exception as error:
-        sender.send((f"{type(error).__name__}: {error}", None))
+        sender.send((ExportError(f"{type(error).__name__}: {error}"), None))
