@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-export test-llm lint bench clean
+.PHONY: run test test-export test-llm lint bench screenshots clean
 
 run: $(VENV)/run.stamp  ## start the daemon on http://localhost:8000
 	$(BIN)/tokenflowd
@@ -26,6 +26,9 @@ lint: $(VENV)/test.stamp  ## style, types, and who may import whom
 
 bench: $(VENV)/bench.stamp  ## ours against llmlingua and transformers, in one run (10 GB of memory)
 	$(BIN)/python -m benchmarks --plot docs/speed.png
+
+screenshots: $(VENV)/test.stamp  ## the pictures of the terminal client, in docs/screenshots
+	$(BIN)/python -m docs.screenshots
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

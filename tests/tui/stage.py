@@ -117,6 +117,32 @@ EXCHANGES = (
         "text-to-text",
         SMALL,
     ),
+    Exchange(
+        "Would an index on (customer, day) help a query that only filters by day?",
+        "Hardly: rows of one day are scattered over all customers. Index `(day, customer)`, or "
+        "`day` alone.",
+        "reasoning",
+        BIG,
+    ),
+    Exchange(
+        "Übersetze ins Englische: Das Register steht auf Seite 212, der Index danach.",
+        "The register is on page 212, followed by the index.",
+        "multilingual",
+        ABROAD,
+    ),
+    Exchange(
+        "Ask the search service to rebuild the index of the archive tonight.",
+        '```json\n{"tool": "rebuild", "arguments": {"index": "archive", "at": "02:00"}}\n```',
+        "function-calling",
+        BIG,
+    ),
+    Exchange(
+        "Name a children's book about a lighthouse in four ways, each under five words.",
+        "- The Lamp Above Waves\n- Nora Keeps the Light\n- Goodnight, Lighthouse\n- Foghorn Finds "
+        "a Friend",
+        "text-to-text",
+        SMALL,
+    ),
 )
 NOTES = (
     "Well, as you can probably imagine, the backup of db-2 did not actually finish on Tuesday, "

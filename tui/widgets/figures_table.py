@@ -24,27 +24,43 @@ class Column:
 
 
 class FiguresTable(DataTable[Text]):
+    """Has as many of the columns, from the first, as there is room for."""
+
     BINDINGS: ClassVar[list[BindingType]] = list(keymap.LIST)
 
     def __init__(self, columns: Sequence[Column], title: str, id: str) -> None:
         super().__init__(id=id, cursor_type="row", zebra_stripes=False, cell_padding=1)
-        self._columns = columns
-        self._rows: Sequence[Row] | None = None
+        self._all_columns = columns
+        self._figures: Sequence[Row] = ()
+        self._room = 0
         self.border_title = title
 
     def show(self, rows: Sequence[Row]) -> None:
         """In place of what was there; the cursor stays where it is."""
-        if rows == self._rows:  # and so does the view
-            return
-        self._rows = rows
-        place = self.cursor_row
+        if rows != self._figures:
+            self._figures = rows
+            self._fill()
+
+    def on_resize(self) -> None:
+        if self._room != self.size.width:
+            self._room = self.size.width
+            self._fill()
+
+    def _fill(self) -> None:
+        place, room = self.cursor_row, self._room
         self.clear(columns=True)
-        for column in self._columns:
-            texts = [column.title, *map(column.of_row, rows)]
-            # Widths that the table finds out for itself come a moment after the rows.
-            self.add_column(_cell(column.title, column), width=max(map(cell_len, texts)))
-        for row in rows:
-            self.add_row(*(_cell(column.of_row(row), column) for column in self._columns))
+        shown: list[Column] = []
+        for column in self._all_columns:
+            texts = [column.title, *map(column.of_row, self._figures)]
+            width = max(map(cell_len, texts))
+            room -= width + 2 * self.cell_padding
+            if room < 0 and shown:
+                break
+            shown.append(column)
+            # A width that the table finds out for itself comes a moment after the rows.
+            self.add_column(_cell(column.title, column), width=width)
+        for row in self._figures:
+            self.add_row(*(_cell(column.of_row(row), column) for column in shown))
         self.move_cursor(row=place, animate=False)
 
     def action_first(self) -> None:
