@@ -35,6 +35,6 @@ def plot(figures: dict[str, Any], file: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("seconds to compress to half, on the CPU (logarithmic)")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
     file.parent.mkdir(parents=True, exist_ok=True)
     canvas.savefig(file)
