@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from tokenflow_tui import keymap
-from tokenflow_tui.client import DaemonError
+from tokenflow_tui.client import DaemonError, Unreachable
 from tokenflow_tui.figures import FIGURES, PERIODS, buckets, short
 from tokenflow_tui.numbers import dollars, tokens
 from tokenflow_tui.widgets.banner import Banner
@@ -130,8 +130,10 @@ class MetricsScreen(Screen[None]):
             try:
                 self._summary = await self.app.daemon.get("/api/metrics", days=period.days)
                 self._shown, self._problem, pause = period, "", REFRESH_S
+            except Unreachable:  # the banner says why
+                self._problem, pause = "not refreshed", RETRY_S
             except DaemonError as error:
-                self._problem, pause = str(error), RETRY_S
+                self._problem, pause = f"not refreshed: {error}", RETRY_S
             cost = time.monotonic() - started
             self._show()
             await asyncio.sleep(max(pause, PAUSE_PER_COST * cost))
@@ -171,8 +173,7 @@ class MetricsScreen(Screen[None]):
             for period in PERIODS
         ]
         self.query_one("#periods", Static).update(Content(" ").join(periods))
-        state = f"not refreshed: {self._problem}" if self._problem else ""
-        self.query_one("#state", Static).update(Content(state))
+        self.query_one("#state", Static).update(Content(self._problem))
 
     def _advice(self) -> Content:
         return Content.from_markup(

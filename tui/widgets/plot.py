@@ -14,6 +14,8 @@ from tokenflow_tui.numbers import tokens
 
 # What one date needs, with some air.
 TICK_WIDTH = 12
+# Where equal bars would leave more of the axis empty, there is an area without gaps.
+MIN_FILLED = 0.8
 HALF = 2  # the markers of the bars have two dots in a column
 
 
@@ -25,8 +27,9 @@ class Plot(PlotextPlot):
         self._unit = "day"
 
     def show(self, figure: Figure, series: Sequence[Bucket], unit: str) -> None:
-        self._figure, self._series, self._unit = figure, series, unit
-        self.refresh()
+        if (figure, series, unit) != (self._figure, self._series, self._unit):
+            self._figure, self._series, self._unit = figure, series, unit
+            self.refresh()
 
     def render(self) -> RenderResult:
         self.plt.clear_figure()
@@ -43,7 +46,7 @@ class Plot(PlotextPlot):
         labels = [figure.written(tick) for tick in ticks]
         dots_in_all = HALF * (self.size.width - max(map(len, labels)) - 1)
         dots = dots_in_all / len(values)
-        has_bars = figure.is_sum and dots >= 2
+        has_bars = figure.is_sum and dots >= 2 and int(dots) / dots > MIN_FILLED
         if has_bars:
             # Each as many dots wide, with one between it and the next; what is left over at the
             # end of the axis stays empty.
