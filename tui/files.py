@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 from textual.suggester import Suggester
@@ -37,6 +38,15 @@ def write_text(file: Path, text: str, *, replace: bool) -> None:
         raise ValueError(f"{file} is there already; Enter once more replaces it") from None
     except OSError as error:
         raise ValueError(f"{file}: {error.strerror}") from None
+
+
+def fenced_text(file: Path) -> str:
+    """The file's text with its name, as one writes it into a prompt. Raises ValueError."""
+    text = read_text(file)
+    # Longer than any in the file, so that none of them ends it.
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{file.name}:\n{fence}\n{text.rstrip()}\n{fence}"
 
 
 class PathSuggester(Suggester):

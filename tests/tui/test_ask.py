@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.tui.conftest import Drive, shown, until, write
 from tests.upstream import Received, Upstream, Wire, answer, chunk
@@ -118,3 +120,28 @@ def test_control_characters_of_an_answer_do_not_reach_the_terminal(
         assert "\u241b[2J" in shown(app)
 
     drive(scenario)
+
+
+def test_a_file_goes_along_with_the_prompt(
+    drive: Drive, provider: Upstream, tmp_path: Path
+) -> None:
+    provider.scripts = [answer("A poem.")]
+    (tmp_path / "poem.md").write_text("Roses are\n```red```\n")
+
+    async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
+        await write(pilot, "What is this?")
+        await pilot.press("alt+a")
+        await until(pilot, lambda: "Attach" in shown(app))
+        app.screen.query_one(Input).value = str(tmp_path / "missing")
+        await pilot.press("enter")
+        await until(pilot, lambda: "No such file" in shown(app))
+        app.screen.query_one(Input).value = str(tmp_path / "poem.md")
+        await pilot.press("enter")
+        await until(pilot, lambda: "1 file attached" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "A poem." in shown(app))
+        assert "attached" not in shown(app)
+
+    drive(scenario)
+    sent = provider.bodies[-1]["messages"][-1]["content"]
+    assert sent == "What is this?\n\npoem.md:\n````\nRoses are\n```red```\n````"

@@ -20,9 +20,10 @@ from textual.worker import Worker
 from tokenflow_tui import keymap
 from tokenflow_tui.client import DaemonError, Unreachable
 from tokenflow_tui.clipboard import copy
+from tokenflow_tui.files import fenced_text
 from tokenflow_tui.numbers import counted, tokens
-from tokenflow_tui.screens.attach import AttachScreen
 from tokenflow_tui.screens.options import OptionsScreen
+from tokenflow_tui.screens.path import PathScreen
 from tokenflow_tui.visible import visible
 from tokenflow_tui.widgets.banner import Banner
 from tokenflow_tui.widgets.composer import Composer
@@ -85,12 +86,11 @@ class AskScreen(Screen[None]):
     def _show_estimate(self) -> None:
         settings = self.app.state.settings
         count = len("".join([self.composer.text, *self._attachments])) / CHARS_PER_TOKEN
-        facts = [settings.model]
-        if settings.compress not in ("off", "auto"):
-            sent = count * float(settings.compress)
-            facts.append(f"about {tokens(count)}→{tokens(sent)} tokens")
-        else:
-            facts += [f"about {tokens(count)} tokens", f"compress {settings.compress}"]
+        facts = [settings.model, f"compress {settings.compress}"]
+        if count:
+            facts.append(f"about {tokens(count)} tokens")
+        if count and settings.compress not in ("off", "auto"):
+            facts[-1] = f"about {tokens(count)}→{tokens(count * float(settings.compress))} tokens"
         if self._attachments:
             facts.append(f"{counted(len(self._attachments), 'file')} attached")
         if settings.system:
@@ -118,7 +118,9 @@ class AskScreen(Screen[None]):
         self._answering = self._answer("\n\n".join([sent.text, *self._attachments]))
 
     def action_attach(self) -> None:
-        self.app.push_screen(AttachScreen(), self._take_attachment)
+        self.app.push_screen(
+            PathScreen("Attach the text of a file", fenced_text), self._take_attachment
+        )
 
     def _take_attachment(self, attachment: str | None) -> None:
         if attachment:

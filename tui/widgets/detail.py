@@ -14,7 +14,6 @@ from textual import work
 from textual.binding import BindingType
 from textual.color import Color
 from textual.geometry import Size
-from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 from textual.visual import Visual
@@ -22,6 +21,7 @@ from textual.visual import Visual
 from tokenflow_tui import keymap
 from tokenflow_tui.request import Request
 from tokenflow_tui.widgets import document
+from tokenflow_tui.widgets.reading import Reading
 from tokenflow_tui.widgets.turn import score_bars
 
 # Lines that stay above a match that is scrolled to.
@@ -29,7 +29,7 @@ CONTEXT = 3
 BARS_WIDTH = 50
 
 
-class Detail(ScrollView, can_focus=True):
+class Detail(Reading):
     """Lines that are made once for a width: scrolling a long text costs no more than a short."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keymap.LIST, *keymap.DETAIL]
@@ -122,18 +122,6 @@ class Detail(ScrollView, can_focus=True):
         self.refresh()
 
     # What keys do
-
-    def action_cursor_down(self) -> None:
-        self.scroll_down(animate=False)
-
-    def action_cursor_up(self) -> None:
-        self.scroll_up(animate=False)
-
-    def action_first(self) -> None:
-        self.scroll_home(animate=False)
-
-    def action_last(self) -> None:
-        self.scroll_end(animate=False)
 
     def action_next_part(self) -> None:
         index = bisect_right(self._starts, self.scroll_offset.y)

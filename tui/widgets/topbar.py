@@ -16,7 +16,7 @@ from tokenflow_tui.numbers import dollars, tokens
 if TYPE_CHECKING:
     from tokenflow_tui.app import TokenFlowApp
 
-# Below, the line has no room for what was saved today.
+# Below, the line has no room for what was saved.
 FULL_WIDTH = 92
 
 
@@ -54,7 +54,7 @@ class TopBar(Horizontal):
         if not today or self.app.size.width < FULL_WIDTH:
             return Content.from_markup(f"{light} [dim]$port[/]", port=port)
         return Content.from_markup(
-            f"{light} [dim]$port ·[/] $saved [dim]saved today ·[/] $cost",
+            f"{light} [dim]$port ·[/] $saved [dim]tokens saved in 24 h ·[/] $cost",
             port=port,
             saved=tokens(today["saved_tokens"]),
             cost=dollars(today["cost_usd"]),

@@ -13,11 +13,11 @@ from rich.style import Style
 from textual.binding import BindingType
 from textual.geometry import Size
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tokenflow_tui import keymap
 from tokenflow_tui.visible import visible
+from tokenflow_tui.widgets.reading import Reading
 
 TAB = "    "
 # A line break, or what may stand at the end of a line with the white space after it: between
@@ -52,7 +52,7 @@ def wrap(words: Iterable[str], width: int) -> list[Line]:
     return lines
 
 
-class WordsView(ScrollView, can_focus=True):
+class WordsView(Reading):
     """Shows the words of which `ranks` are below `kept` as kept, the others as dropped; or, if
     `only_kept`, the compressed text alone. Draws no more than the lines in sight."""
 
@@ -153,15 +153,3 @@ class WordsView(ScrollView, can_focus=True):
             inked = text.strip()
             before, _, after = text.partition(inked)
             yield from (Segment(before, kept), Segment(inked, dropped), Segment(after, kept))
-
-    def action_cursor_down(self) -> None:
-        self.scroll_down(animate=False)
-
-    def action_cursor_up(self) -> None:
-        self.scroll_up(animate=False)
-
-    def action_first(self) -> None:
-        self.scroll_home(animate=False)
-
-    def action_last(self) -> None:
-        self.scroll_end(animate=False)
