@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 from tokenflow_tui import keymap
 from tokenflow_tui.client import DaemonError
 from tokenflow_tui.numbers import age
+from tokenflow_tui.visible import visible
 
 if TYPE_CHECKING:
     from tokenflow_tui.app import TokenFlowApp
@@ -45,8 +46,7 @@ class Recent(OptionList):
             Option(
                 Content.from_markup(
                     "$preview [dim]$age[/]",
-                    preview=" ".join(request.get("preview", "").split())[:PREVIEW_CHARS]
-                    or request["kind"],
+                    preview=_shortened(request.get("preview", "")) or request["kind"],
                     age=age(request["created_at"]),
                 ),
                 id=request["id"],
@@ -58,3 +58,8 @@ class Recent(OptionList):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         if event.option.id:
             self.post_message(self.Chosen(event.option.id))
+
+
+def _shortened(text: str) -> str:
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= PREVIEW_CHARS else f"{line[: PREVIEW_CHARS - 1]}…"

@@ -33,6 +33,7 @@ class Turn(Vertical):
         yield Static(classes="compressed", markup=False)
         yield Static(classes="ai-line")
         yield self.answer
+        yield Static(classes="figures")
         yield Static(classes="ending")
 
     def on_mount(self) -> None:
@@ -43,6 +44,9 @@ class Turn(Vertical):
         """Everything that is known by now."""
         self.query_one(".you-line", Static).update(self._you())
         self.query_one(".ai-line", Static).update(self._ai())
+        figures = self._figures()
+        self.query_one(".figures", Static).update(Content(" · ".join(figures)))
+        self.query_one(".figures").display = bool(figures)
         ending = self.query_one(".ending", Static)
         ending.display = bool(self.ending)
         ending.update(Content(visible(self.ending)))
@@ -98,7 +102,6 @@ class Turn(Vertical):
                     bar=_bar(score, 6),
                 )
             )
-        parts += [Content(f"{part}").stylize("dim") for part in self._figures()]
         return Content("  ").join(parts)
 
     def _figures(self) -> list[str]:
