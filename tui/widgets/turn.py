@@ -96,10 +96,9 @@ class Turn(Vertical):
             score = self.metadata["confidence_score"]
             parts.append(
                 Content.from_markup(
-                    "[dim]auto:[/] $category $score [$accent]$bar[/]",
+                    "[dim]auto:[/] $category $score",
                     category=category,
                     score=f".{score * 100:02.0f}" if score < 0.995 else "1",
-                    bar=_bar(score, 6),
                 )
             )
         return Content("  ").join(parts)
