@@ -7,7 +7,6 @@ posted as the terminal's driver would, and timed until a frame is drawn that sho
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import pty
 import select
@@ -16,72 +15,37 @@ import sysconfig
 import tempfile
 import termios
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from rich.progress import Progress
-from textual import events
-from textual.pilot import Pilot
-from textual.screen import Screen
 
 from benchmarks.daemon import Daemon, daemon
+from benchmarks.headless import PATIENCE_S, SIZE, Measured, headless, until
+from benchmarks.history_rows import fill
+from benchmarks.inputs import english
 from benchmarks.report import Table, percentile, readable
 from benchmarks.stream import nobody_else
 from benchmarks.upstream import Script, upstream
-from tokenflow_tui.app import TokenFlowApp
-from tokenflow_tui.screens.ask import AskScreen
-from tokenflow_tui.state import Settings, State
+from tokenflow_tui.screens.compress import CompressScreen
+from tokenflow_tui.screens.history import HistoryScreen
 from tokenflow_tui.widgets.answer import Answer
 from tokenflow_tui.widgets.turn import Turn
 
-SIZE = (120, 40)
 KEYS = 100
 KEY_EVERY_S = 0.06  # a fast typist
 STREAM = Script(tokens=1_500, pause_ms=10, markdown=True)  # 100 tokens a second
 TURN = Script(tokens=1_000, pause_ms=1, markdown=True)
 TURNS = 200
 STARTS = 5
+ROWS = 100_000
+SOUGHT = ("generator", "exception", "import", "coroutine", "class body", "the")  # rare to all rows
+TEXT_TOKENS = 6_500
+WORDS = 5_000
 TYPED = b"~"  # which is nowhere else on the screen
-PATIENCE_S = 30.0
-
-
-class Measured(TokenFlowApp):
-    """Tells when a frame was drawn in which something had become true."""
-
-    def __init__(self, url: str, state: State) -> None:
-        super().__init__(url, state)
-        self._awaited: list[tuple[Callable[[], object], asyncio.Future[float]]] = []
-
-    def _display(self, screen: Screen[Any], renderable: Any) -> None:
-        super()._display(screen, renderable)
-        now = time.perf_counter()
-        for awaited in list(self._awaited):
-            if awaited[0]() and not awaited[1].done():
-                awaited[1].set_result(now)
-                self._awaited.remove(awaited)
-
-    async def painted(self, is_true: Callable[[], object]) -> float:
-        """When the first frame from now on was drawn in which `is_true()`."""
-        frame: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._awaited.append((is_true, frame))
-        return await asyncio.wait_for(frame, PATIENCE_S)
-
-    async def key(self, key: str, is_done: Callable[[], object]) -> float:
-        """Seconds from a key to the frame in which it has done its work."""
-        character = key if len(key) == 1 else None
-        frame = asyncio.ensure_future(self.painted(is_done))
-        await asyncio.sleep(0)
-        started = time.perf_counter()
-        self.post_message(events.Key(key, character))
-        return await frame - started
-
-    @property
-    def ask(self) -> AskScreen:
-        assert isinstance(self.screen, AskScreen)
-        return self.screen
 
 
 @dataclass
@@ -101,6 +65,16 @@ def measure(progress: Progress) -> Table:
         with daemon(Path(home), provider) as running:
             figures = asyncio.run(_interactions(running, progress))
             figures |= _starts(f"http://127.0.0.1:{running.port}", progress)
+    with tempfile.TemporaryDirectory() as home:
+        task = progress.add_task(f"a history of {ROWS:,} requests", total=None)
+        fill(Path(home), ROWS)
+        with daemon(Path(home)) as running:
+            url = f"http://127.0.0.1:{running.port}"
+            progress.update(task, description="the history")
+            figures |= asyncio.run(_history(url))
+            progress.update(task, description="the slider")
+            figures |= asyncio.run(_slider(url))
+        progress.remove_task(task)
     return Table(
         "The terminal client",
         ("interaction", "figure", "bar"),
@@ -118,15 +92,15 @@ async def _interactions(running: Daemon, progress: Progress) -> dict[str, Any]:
     url = f"http://127.0.0.1:{running.port}"
     figures: dict[str, Any] = {}
     task = progress.add_task("the app", total=None)
-    async with _app(url) as (app, _):
+    async with headless(url, STREAM.model) as app:
         progress.update(task, description="typing, alone")
         figures["typing"] = await _type(app, KEYS)
         progress.update(task, description="typing beside a stream")
         figures |= await _beside_a_stream(app)
-    async with _app(url) as (app, _):
+    async with headless(url, STREAM.model) as app:
         progress.update(task, description="stopping")
         figures |= await _stop(app)
-    async with _app(url) as (app, _):
+    async with headless(url, STREAM.model) as app:
         before = await _type(app, KEYS)
         for _turn in progress.track(range(TURNS), description="two hundred turns"):
             await _one_turn(app, TURN)
@@ -134,16 +108,6 @@ async def _interactions(running: Daemon, progress: Progress) -> dict[str, Any]:
         figures["widgets"] = len(app.screen.query("*"))
     progress.remove_task(task)
     return figures
-
-
-@contextlib.asynccontextmanager
-async def _app(url: str) -> AsyncIterator[tuple[Measured, Pilot[None]]]:
-    with tempfile.TemporaryDirectory() as folder:
-        app = Measured(url, State(Path(folder)))
-        app.state.settings = Settings(model=STREAM.model)
-        async with app.run_test(size=SIZE) as pilot:
-            await pilot.pause(0.5)
-            yield app, pilot
 
 
 async def _type(app: Measured, keys: int) -> list[float]:
@@ -167,23 +131,15 @@ async def _begin(app: Measured, script: Script) -> Turn:
     before = app.ask.query(Turn).last() if app.ask.query(Turn) else None
     app.state.settings.model = script.model
     app.ask.ask("Go on.")
-    await _until(lambda: app.ask.query(Turn) and app.ask.query(Turn).last() is not before)
+    await until(lambda: app.ask.query(Turn) and app.ask.query(Turn).last() is not before)
     turn = app.ask.query(Turn).last()
-    await _until(lambda: turn.answer.text)
+    await until(lambda: turn.answer.text)
     return turn
-
-
-async def _until(is_true: Callable[[], object]) -> None:
-    deadline = time.perf_counter() + PATIENCE_S
-    while not is_true():
-        await asyncio.sleep(0.005)
-        if time.perf_counter() > deadline:
-            raise TimeoutError("the app does not get on")
 
 
 async def _one_turn(app: Measured, script: Script) -> None:
     await _begin(app, script)
-    await _until(lambda: not app.ask.is_answering)
+    await until(lambda: not app.ask.is_answering)
 
 
 async def _beside_a_stream(app: Measured) -> dict[str, Any]:
@@ -241,8 +197,63 @@ async def _stop(app: Measured) -> dict[str, Any]:
             pass
         closed.append(time.perf_counter() - started)
         stops.append(await stop)
-        await _until(lambda: not app.ask.is_answering)
+        await until(lambda: not app.ask.is_answering)
     return {"stopped": stops, "closed": closed}
+
+
+async def _history(url: str) -> dict[str, Any]:
+    pages, moves, found = [], [], []
+    for _ in range(STARTS):
+        async with headless(url) as app:
+            pages.append(await app.key("f4", lambda app=app: _rows(app)))
+    async with headless(url) as app:
+        await app.key("f4", lambda: _rows(app))
+        history = app.screen
+        assert isinstance(history, HistoryScreen)
+        for number in range(KEYS):
+            moves.append(
+                await app.key("j", lambda number=number: history.requests.cursor == number + 1)
+            )
+            await asyncio.sleep(max(0.0, KEY_EVERY_S - moves[-1]))
+        await app.key("slash", lambda: history.words.has_focus)
+        for words in SOUGHT * 2:
+            before = history.requests.rows
+            history.words.value = words[:-1]
+            history.words.action_end()
+            await until(lambda before=before: history.requests.rows is not before)
+            before = history.requests.rows
+            found.append(
+                await app.key(words[-1], lambda before=before: history.requests.rows is not before)
+            )
+            assert history.words.value == words
+    return {"first_page": pages, "moves": moves, "found": found}
+
+
+def _rows(app: Measured) -> bool:
+    return isinstance(app.screen, HistoryScreen) and bool(app.screen.requests.rows)
+
+
+async def _slider(url: str) -> dict[str, Any]:
+    """There and back, faster than the daemon is asked."""
+    async with headless(url) as app:
+        await app.key("f3", lambda: isinstance(app.screen, CompressScreen))
+        compress = app.screen
+        assert isinstance(compress, CompressScreen)
+        words = english(TEXT_TOKENS).split(" ")[:WORDS]
+        compress.set_text(" ".join(words))
+        await until(lambda: compress.words.kept)
+        compress.slider.focus()
+        moves = []
+        for number in range(KEYS):
+            before = compress.words.kept
+            moves.append(
+                await app.key(
+                    "right" if number // 8 % 2 else "left",
+                    lambda before=before: compress.words.kept != before,
+                )
+            )
+            await asyncio.sleep(max(0.0, KEY_EVERY_S - moves[-1]))
+    return {"slider": moves}
 
 
 def _starts(url: str, progress: Progress) -> dict[str, Any]:
@@ -318,4 +329,15 @@ BARS: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
         "1.5x",
     ),
     f"widgets after {TURNS} turns": (lambda f: str(f["widgets"]), "1,500"),
+    f"first page of {ROWS:,} requests: median": (
+        lambda f: readable(sorted(f["first_page"])[STARTS // 2]),
+        "150 ms",
+    ),
+    "a key in that list: p95": (_p95("moves"), "33 ms"),
+    "search, last key to what was found: median": (
+        lambda f: readable(percentile(f["found"], 50)),
+        "200 ms",
+    ),
+    "search: longest": (lambda f: readable(max(f["found"])), "200 ms"),
+    f"the slider, {WORDS:,} words: p95": (_p95("slider"), "100 ms"),
 }

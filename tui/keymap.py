@@ -1,20 +1,20 @@
 """Every key of the app in one place, each under an id that `keys` in tui.json can remap.
 
-Keys that terminals or TextArea want for themselves have a second one: VS Code's terminal eats
-ctrl+p and ctrl+q. Those with alt come before the field that has the focus: terminals send them
-with the letter, which it would take for typed.
+Keys that terminals, browsers or TextArea want for themselves have a second one: VS Code's terminal
+eats ctrl+p and ctrl+q, browsers take F5. Those with alt come before the field that has the focus:
+terminals send them with the letter, which it would take for typed.
 """
 
 from __future__ import annotations
 
 from textual.binding import Binding
 
-MODES = (("ask", "f2", "Ask"), ("compress", "f3", "Compress"), ("history", "f4", "History"),
-         ("metrics", "f5", "Metrics"))  # fmt: skip
+MODES = (("ask", "f2,alt+1", "Ask"), ("compress", "f3,alt+2", "Compress"),
+         ("history", "f4,alt+3", "History"), ("metrics", "f5,alt+4", "Metrics"))  # fmt: skip
 
 APP = [
     *(
-        Binding(key, f"show('{mode}')", title, id=f"mode.{mode}", show=False)
+        Binding(key, f"show('{mode}')", title, id=f"mode.{mode}", show=False, priority=True)
         for mode, key, title in MODES
     ),
     Binding("f1", "help", "Help", id="help"),

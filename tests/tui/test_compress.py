@@ -245,6 +245,18 @@ def test_keys_with_alt_work_while_one_types(drive: Drive) -> None:
     drive(scenario, size=WIDE)
 
 
+def test_white_space_before_the_first_word_may_be_dropped(drive: Drive) -> None:
+    async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
+        screen = await opened(pilot, app)
+        screen.set_text(f"{60 * ' '}{SENTENCE}")
+        await settled(pilot, screen)
+        await pilot.press("escape", *["left"] * 9)
+        await settled(pilot, screen)
+        assert "bridge" in shown(app)
+
+    drive(scenario, size=WIDE)
+
+
 def test_a_small_terminal_shows_the_text_or_its_words(drive: Drive) -> None:
     async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
         screen = await opened(pilot, app)

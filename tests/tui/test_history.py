@@ -426,6 +426,27 @@ def test_answers_and_prompts_are_copied(drive: Drive, program: Program, provider
     drive(scenario)
 
 
+def test_copied_by_the_first_tool_of_the_system_that_works(
+    drive: Drive, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = tmp_path / "copied"
+    for name, script in (("wl-copy", "exit 1"), ("xclip", f"exec /bin/cat > {copied}")):
+        tool = tmp_path / name
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    request_id = post(program, "/api/classify", {"prompt": "What is copied?"})
+
+    async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
+        history = await opened(pilot, app)
+        await detail_of(pilot, history, request_id)
+        await pilot.press("Y")
+        await until(pilot, lambda: copied.exists() and copied.read_text() == "What is copied?")
+        assert app.clipboard == ""
+
+    drive(scenario, size=WIDE)
+
+
 def test_a_request_is_exported_as_a_document(program: Program, provider: Upstream) -> None:
     provider.scripts = [answer("Forty-two.")]
     request = program.recorded(asked(program, "What is the answer?"))

@@ -97,7 +97,7 @@ class AskScreen(Screen[None]):
             facts.append("system prompt")
         if self._messages:
             facts.append(f"{counted(len(self._messages) // 2, 'turn')} of context")
-        self.query_one("#estimate", Static).update(Content(" · ".join(facts)))
+        self.query_one("#estimate", Static).update(Content(" · ".join(facts)), layout=False)
 
     def ask(self, prompt: str) -> None:
         """Puts the prompt into the composer and sends it."""

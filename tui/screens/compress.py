@@ -347,7 +347,7 @@ class CompressScreen(Screen[None]):
 
         def saved(file: Path | None) -> None:
             if file is not None:
-                self.notify(f"Written to {file.resolve()}", markup=False)
+                self.notify(f"Written to {file.resolve()}")
 
         self.app.push_screen(PathScreen("Save the compressed text", save, "compressed.txt"), saved)
 

@@ -423,6 +423,5 @@ class HistoryScreen(Screen[None]):
         self.notify(
             f"Prompts like this are {category} from now on"
             if category
-            else "The correction is taken back",
-            markup=False,
+            else "The correction is taken back"
         )

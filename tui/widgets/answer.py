@@ -8,15 +8,22 @@ import time
 from textual.widgets import Markdown
 
 from tokenflow_tui.visible import visible
+from tokenflow_tui.widgets.lists import GrowingBulletList, GrowingOrderedList
 
-# How often what has arrived is shown, at most; and how much of the time showing may take.
-FLUSH_S = 0.1
+# The pause between two times that what has arrived is shown: with what showing takes, there are
+# fewer than ten a second; and how much of the time showing may take.
+FLUSH_S = 0.093
 PAUSE_PER_COST = 3.0
 
 
 class Answer(Markdown):
     """`feed` only fills a buffer; a task of its own shows what is in it, and the dearer that was,
     the longer it waits for the next time: typing stays fast beside any stream."""
+
+    BLOCKS = Markdown.BLOCKS | {
+        "bullet_list_open": GrowingBulletList,
+        "ordered_list_open": GrowingOrderedList,
+    }
 
     def __init__(self) -> None:
         super().__init__(open_links=False)
@@ -54,4 +61,5 @@ class Answer(Markdown):
             if self._waiting or self._ended:
                 self._fed.set()
         if pieces > 1:
+            await asyncio.sleep(FLUSH_S)  # first the last words are seen
             await self.update(visible(self.text))

@@ -33,7 +33,7 @@ class TopBar(Horizontal):
         yield Static(Content.from_markup("[b $primary]TokenFlow[/]"), classes="brand")
         for mode, key, title in keymap.MODES:
             link = Content.from_markup(
-                f"[@click=app.show('{mode}')]{title}[/] [dim]{key.upper()}[/]"
+                f"[@click=app.show('{mode}')]{title}[/] [dim]{key.partition(',')[0].upper()}[/]"
             )
             yield Static(link, classes="mode -current" if mode == self._mode else "mode")
         yield Static(classes="status")
@@ -42,7 +42,10 @@ class TopBar(Horizontal):
         self.refresh_status()
 
     def refresh_status(self) -> None:
-        self.query_one(".status", Static).update(self._status())
+        """Where nothing has changed, nothing is laid out anew, which one would feel in typing."""
+        status, says = self.query_one(".status", Static), self._status()
+        if says != status.content:
+            status.update(says)
 
     def _status(self) -> Content:
         port = f":{urlsplit(self.app.daemon.url).port or 80}"

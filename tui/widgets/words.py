@@ -76,7 +76,7 @@ class WordsView(Reading):
         self._hint = hint
         self._words: Sequence[str] = ()
         self._ranks: Sequence[int] = ()
-        self._kept = 0
+        self.kept = 0  # how many words
         self._compressed: str | None = None
         self._lines: list[Line] = []
         self._width = 0
@@ -86,7 +86,7 @@ class WordsView(Reading):
         if words is self._words and compressed == self._compressed:
             return
         laid_out = words is self._words and not self.only_kept
-        self._words, self._ranks, self._kept = words, ranks, kept
+        self._words, self._ranks, self.kept = words, ranks, kept
         self._compressed = compressed
         if not laid_out:
             self._lay_out()
@@ -94,9 +94,9 @@ class WordsView(Reading):
 
     def preview(self, kept: int) -> None:
         """As if so many words had been kept."""
-        if kept == self._kept:
+        if kept == self.kept:
             return
-        self._kept, self._compressed = kept, None
+        self.kept, self._compressed = kept, None
         if self.only_kept:
             self._lay_out()
         self.refresh()
@@ -126,7 +126,7 @@ class WordsView(Reading):
             return self._words
         if self._compressed is not None:
             return (self._compressed,)
-        return (word for at, word in enumerate(self._words) if self._ranks[at] < self._kept)
+        return (word for at, word in enumerate(self._words) if self._ranks[at] < self.kept)
 
     def render_line(self, y: int) -> Strip:
         width, number = self.size.width, y + self.scroll_offset.y
@@ -144,12 +144,12 @@ class WordsView(Reading):
     def _segments(self, line: Line, kept: Style) -> Iterator[Segment]:
         """Of each run of words that are all kept or all dropped."""
         dropped = self.get_component_rich_style("words--dropped")
-        for is_kept, run in groupby(line, lambda part: self._ranks[part[1]] < self._kept):
+        for is_kept, run in groupby(line, lambda part: self._ranks[part[1]] < self.kept):
             text = "".join(part for part, _ in run)
-            if is_kept:
-                yield Segment(text, kept)
-                continue
             # The gaps around what is struck through are not.
             inked = text.strip()
+            if is_kept or not inked:
+                yield Segment(text, kept)
+                continue
             before, _, after = text.partition(inked)
             yield from (Segment(before, kept), Segment(inked, dropped), Segment(after, kept))
