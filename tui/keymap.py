@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from textual.binding import Binding
 
-MODES = (("ask", "f2,alt+1", "Ask"), ("compress", "f3,alt+2", "Compress"),
-         ("history", "f4,alt+3", "History"), ("metrics", "f5,alt+4", "Metrics"))  # fmt: skip
+MODES = (("ask", "f2", "Ask"), ("compress", "f3", "Compress"),
+         ("history", "f4", "History"), ("metrics", "f5,alt+m", "Metrics"))  # fmt: skip
 
 APP = [
     *(
