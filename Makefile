@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-export test-llm lint bench screenshots clean
+.PHONY: run test test-export test-llm lint bench models-train models-eval screenshots clean
 
 run: $(VENV)/run.stamp  ## start the daemon on http://localhost:8000
 	$(BIN)/tokenflowd
@@ -26,6 +26,12 @@ lint: $(VENV)/test.stamp  ## style, types, and who may import whom
 
 bench: $(VENV)/bench.stamp  ## ours against llmlingua and transformers, in one run (10 GB of memory)
 	$(BIN)/python -m benchmarks --plot docs/speed.png
+
+models-train: $(VENV)/export.stamp  ## the compressor from open data: DATA, BASE, OUT (15 min)
+	$(BIN)/python models/train_compressor.py models/compressor.toml --data $(DATA) --base $(BASE) --out $(OUT)
+
+models-eval: $(VENV)/export.stamp  ## what its texts are still good for: DATA, and perhaps READER=model.gguf
+	$(BIN)/python models/evaluate_compressor.py --data $(DATA) $(if $(READER),--reader $(READER)) --json models/compressor.json
 
 screenshots: $(VENV)/test.stamp  ## the pictures of the terminal client, in docs/screenshots
 	$(BIN)/python -m docs.screenshots

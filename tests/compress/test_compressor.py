@@ -116,6 +116,43 @@ def test_every_word_is_returned_with_its_probability(compressor: Compressor) -> 
     )
 
 
+def test_what_has_been_said_counts_for_less(compressor: Compressor) -> None:
+    source = f"{'The zebra stood still. ' * 6}The okapi came at last."
+    left = compress(compressor, source, ratio=0.3).compressed_text
+    assert "okapi" in left
+    assert left.count("zebra") < 6
+
+
+@pytest.mark.parametrize(
+    ("ratio", "source", "kept", "dropped"),
+    [
+        (
+            0.6,
+            "Please do not delete the files in /var/lib/app unless the backup from 3 March 2026 "
+            "was verified. You must never restart the server during business hours, except when "
+            "error E1234 appears more than 5 times.",
+            ["do not delete", "/var/lib/app", "3 March 2026", "never restart", "E1234", "5 times"],
+            ["Please", "You must"],
+        ),
+        (
+            0.5,
+            "Hi there! I hope you are doing well. Could you please help me to understand how the "
+            "garbage collector in Python works, especially what the three generations are for and "
+            "when they are collected? Thanks a lot in advance, I really appreciate it!",
+            ["understand", "garbage collector", "Python", "three generations", "collected"],
+            ["there", "Could you", "Thanks", "really"],
+        ),
+    ],
+    ids=["orders", "question"],
+)
+def test_the_shipped_model_drops_what_a_reader_misses_least(
+    compressor: Compressor, ratio: float, source: str, kept: list[str], dropped: list[str]
+) -> None:
+    left = compress(compressor, source, ratio=ratio).compressed_text
+    assert [part for part in kept if part not in left] == []
+    assert [part for part in dropped if part in left] == []
+
+
 def test_code_is_kept_whole_and_untouched(compressor: Compressor) -> None:
     source = text("api.md")
     block = source[source.index("```python") : source.index("| Method")].strip()

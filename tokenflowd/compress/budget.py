@@ -45,11 +45,11 @@ def select(
     filling = _Filling(words, units)
     n_taken = _take_by_estimate(filling, ranking, costs, n_forced, budget)
     for unit in ranking[n_taken:].tolist():
+        if stop is not None and stop.is_set():
+            raise Cancelled("the work was stopped")
         spare = budget - filling.tokens
         if spare <= 0:
             break
-        if stop is not None and stop.is_set():
-            raise Cancelled("the work was stopped")
         # An insertion can cost a token less than estimated where punctuation and line
         # breaks merge; more than two it never does.
         if costs[unit] <= spare + 2 and filling.add_if_it_fits(unit, budget):

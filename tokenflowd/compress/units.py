@@ -18,9 +18,13 @@ from tokenflowd.config import PreserveKind
 # What protection adds to a keep probability. More would keep bare numbers and negations of
 # sentences that are gone otherwise; less would lose some.
 PROTECTION = 0.5
+# What is left of a word's score each time that it has been there before, and at least: a reader who
+# has met a name needs it less again than a new one.
+REPEATED, LEAST = 0.8, 0.3
 _DIGITS = re.compile(r"\d+")
 # Marks that a transcript sets apart by spaces: they go with the word before them.
 _PUNCTUATION = re.compile(r"[,.;:!?…]+")
+_MARKS = ".,;:!?…()[]{}\"'“”‘’*_`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +103,19 @@ def make_units(
 ) -> Units:
     """Words that overlapping spans hold together become one unit, with their mean score.
 
-    A JSON member that was there before but for its digits counts for less each time: in logs
-    and tables the first of a kind says most.
+    A word outside of spans, and a JSON member but for its digits, counts for less each time that
+    it was there before: in transcripts, logs and tables the first of a kind says most.
     """
     joined = np.zeros(len(words), np.bool_)  # to the word before
     safe = np.zeros(len(words), np.bool_)
     clause = np.zeros(len(words), np.bool_)
     scores = scores.copy()
+    in_span = np.zeros(len(words), np.bool_)
     seen: Counter[str] = Counter()
     for span in spans:
         inside = slice(*words.indexes_in(span.start, span.end))
         joined[inside.start + 1 : inside.stop] = True
+        in_span[inside] = True
         clause[inside] |= span.kind == "clause"
         if span.kind == "keys":
             shape = _DIGITS.sub("0", words.text[span.start : span.end])
@@ -118,6 +124,7 @@ def make_units(
             safe[inside] |= seen[shape] == 1 and "keys" in protected
         else:
             safe[inside] |= span.kind in protected
+    scores *= _novelty(words, in_span)
     after_mark = True  # nothing is there yet for a mark to go with
     for index, start in enumerate(words.starts.tolist()):
         is_mark = (
@@ -137,3 +144,15 @@ def make_units(
         forced=np.logical_or.reduceat(forced, firsts),
         divisible=np.logical_and.reduceat(clause, firsts),
     )
+
+
+def _novelty(words: Words, in_span: Flags) -> NDArray[np.float32]:
+    """By how much repetition leaves each word's score: float32, shape (n_words,)."""
+    seen: Counter[str] = Counter()
+    novelty = np.ones(len(words), np.float32)
+    for index, spans in enumerate(in_span.tolist()):
+        if not spans:
+            word = words[index].strip(_MARKS).lower()
+            novelty[index] = max(LEAST, REPEATED ** seen[word])
+            seen[word] += 1
+    return novelty
