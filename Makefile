@@ -32,6 +32,7 @@ models-train: $(VENV)/export.stamp  ## the compressor from open data: DATA, BASE
 
 models-eval: $(VENV)/export.stamp  ## what its texts are still good for: DATA, and perhaps READER=model.gguf
 	$(BIN)/python models/evaluate_compressor.py --data $(DATA) $(if $(READER),--reader $(READER)) --json models/compressor.json
+	$(BIN)/python models/evaluate_classifier.py --data $(DATA) --json models/classifier.json
 
 screenshots: $(VENV)/test.stamp  ## the pictures of the terminal client, in docs/screenshots
 	$(BIN)/python -m docs.screenshots

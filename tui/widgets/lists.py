@@ -77,6 +77,10 @@ class ItemLine(MarkdownParagraph):
         return selection.extract(self._content.plain), "\n"
 
 
+# Twice the same: a class that both shared would come first, and of an element's classes Textual's
+# stylesheets know only the first base of each.
+
+
 class GrowingBulletList(MarkdownBulletList):
     def compose(self) -> ComposeResult:
         yield from _rows(self)
