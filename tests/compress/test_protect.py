@@ -66,11 +66,11 @@ def test_hostile_repetition_takes_time_in_proportion(unit: str) -> None:
 
     def seconds(size: int) -> float:
         text = unit * (size // len(unit))
-        started = time.perf_counter()
+        started = time.process_time()
         find_spans(text)
         find_clauses(text)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds(10_000)
-    small = min(seconds(10_000) for _ in range(3))
-    assert seconds(100_000) < 40 * small + 0.05
+    small = min(seconds(10_000) for _ in range(3))  # of the CPU: others may be using it, too
+    assert min(seconds(100_000) for _ in range(2)) < 40 * small + 0.05
