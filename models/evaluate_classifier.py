@@ -5,15 +5,14 @@
 Routing: the five default categories on prompts of open data sets (`routing_prompts`), macro-F1,
 and the calibration error of the winning score (ECE, 15 bins). Harmless prompts that look
 dangerous, or say nothing (benign.txt): the share that goes to nsfw at the score which finds 80 %
-of the unsafe ones. Labels that nobody trained on: accuracy on the intents, topics and scenarios
-of other sets.
+of the unsafe ones. Labels of other sets: accuracy on their intents and topics. How fast it is,
+benchmarks/ says.
 """
 
 import argparse
 import csv
 import json
 import random
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from rich.progress import track
+from sources import find, lines, sample, xquad
 
 from tokenflowd.classify import PairScorer
 from tokenflowd.config import EngineConfig
@@ -60,7 +60,6 @@ def main() -> None:
     figures["unseen"] = {
         name: accuracy(scorer, *labelled) for name, labelled in label_sets(options.data).items()
     }
-    figures["ms_60_tokens_5_labels"] = median_ms(scorer)
     print(json.dumps(figures, indent=2))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
@@ -86,16 +85,8 @@ def routing_prompts(data: Path) -> list[Example]:
     found = []
     for category, prompts in sources.values():
         every = sorted(set(prompts))
-        found += [(prompt, category) for prompt in rng.sample(every, min(EACH, len(every)))]
+        found += [(prompt, category) for prompt in sample(every, EACH, rng)]
     return found
-
-
-def find(folder: Path, name: str) -> Path:
-    return next(iter(sorted(folder.rglob(name))))
-
-
-def lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
 
 
 def big_bench(data: Path) -> Iterable[str]:
@@ -126,8 +117,8 @@ def summaries(data: Path) -> Iterable[str]:
 
 def foreign_questions(data: Path) -> Iterable[str]:
     for language in ("de", "es", "ru", "ar", "zh", "hi"):
-        articles = json.loads((data / f"xquad_dev/xquad.{language}.dev.json").read_text())["data"]
-        yield from (q["question"] for a in articles for p in a["paragraphs"] for q in p["qas"][:1])
+        for article in xquad(data, language):
+            yield from (passage.asked[0][0] for passage in article)
 
 
 def foreign_sentences(data: Path) -> Iterable[str]:
@@ -166,7 +157,7 @@ def label_sets(data: Path) -> dict[str, tuple[list[Example], list[str]]]:
     sets["sib200 topics"] = topics
     rng = random.Random(0)
     return {
-        name: (rng.sample(rows, min(EACH, len(rows))), sorted({label for _, label in rows}))
+        name: (sample(rows, EACH, rng), sorted({label for _, label in rows}))
         for name, rows in sets.items()
     }
 
@@ -232,16 +223,6 @@ def accuracy(scorer: PairScorer, examples: list[Example], labels: list[str]) -> 
         for text, label in track(examples, f"{len(labels)} labels", transient=True)
     )
     return right / len(examples)
-
-
-def median_ms(scorer: PairScorer) -> float:
-    prompt = "Explain which lock is missing, and show the smallest change that fixes it. " * 4
-    taken = []
-    for _ in range(50):
-        started = time.perf_counter()
-        scorer.scores(prompt[:280], list(DEFAULT_CATEGORIES), multi_label=False)
-        taken.append(time.perf_counter() - started)
-    return sorted(taken)[25] * 1000
 
 
 if __name__ == "__main__":

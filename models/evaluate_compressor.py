@@ -20,12 +20,13 @@ import string
 import tomllib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import reuse
 from rich.progress import track
+from sources import Passage, meetings, sample, split, xquad
 
 from tokenflowd.compress import CompressionOptions, Compressor, count_tokens
 from tokenflowd.compress.protect import find_spans
@@ -49,12 +50,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True)
-class Passage:
-    text: str
-    asked: list[tuple[str, str]]  # questions with their answers
-
-
 def main() -> None:
     here = Path(__file__).parent
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -75,8 +70,12 @@ def main() -> None:
     methods: dict[str, Method] = {**baselines(corpus), "tokenflow": ours}
     reader = Reader(options.reader) if options.reader else None
     figures: dict[str, Any] = {"passages": len(passages), "language": options.language}
-    none, full = (reader.knows(passages, [""] * len(passages)), reader.knows(passages, corpus)) if reader else (0, 1)  # fmt: skip  # noqa: E501
-    print("| method | rate | survival | retained |", "|---|---:|---:|---:|", sep="\n")
+    none, full = 0.0, 1.0
+    if reader:
+        none, full = (reader.knows(passages, texts) for texts in ([""] * len(passages), corpus))
+    columns = ["survival", "retained"] if reader else ["survival"]
+    print("| method | rate |", " | ".join(columns), "|")
+    print("|---|---:|" + "---:|" * len(columns))
     for name, method in methods.items():
         for rate in RATES:
             texts = [method(text, rate) for text in corpus]
@@ -87,7 +86,7 @@ def main() -> None:
             print(f"| {name} | {rate} |", *(f"{value:.3f} |" for value in row.values()), flush=True)
     if options.language == "en":
         figures["meetings"] = {
-            name: {rate: meetings(options.data, method, rate) for rate in RATES}
+            name: {rate: of_answers(options.data, method, rate) for rate in RATES}
             for name, method in methods.items()
             if name in ("tokenflow", "stop-words")
         }
@@ -99,15 +98,9 @@ def main() -> None:
 
 def held_out(data: Path, language: str, every: int) -> list[Passage]:
     """Those of the articles that training leaves out, each with a few questions."""
-    file = data / f"xquad_dev/xquad.{language}.dev.json"
     rng = random.Random(0)
-    found = []
-    for article in json.loads(file.read_text())["data"][::every]:
-        for paragraph in article["paragraphs"]:
-            asked = [(q["question"], q["answers"][0]["text"]) for q in paragraph["qas"]]
-            chosen = rng.sample(asked, min(QUESTIONS, len(asked)))
-            found.append(Passage(paragraph["context"], chosen))
-    return found
+    _, passages = split(xquad(data, language), every)
+    return [Passage(passage.text, sample(passage.asked, QUESTIONS, rng)) for passage in passages]
 
 
 # Baselines
@@ -162,12 +155,10 @@ def normal(text: str) -> list[str]:
     return _ARTICLES.sub(" ", text.lower().translate(_MARKS)).split()
 
 
-def meetings(data: Path, method: Method, rate: float) -> float:
+def of_answers(data: Path, method: Method, rate: float) -> float:
     """The share of the reference answers' content words that a meeting keeps."""
     kept = wanted = 0
-    files = sorted((data / "qmsum/ALL/val").glob("*.json"))
-    for file in track(files, f"meetings at {rate}", transient=True):
-        meeting = json.loads(file.read_text())
+    for meeting in track(meetings(data, "val"), f"meetings at {rate}", transient=True):
         turns = [f"{turn['speaker']}: {turn['content']}" for turn in meeting["meeting_transcripts"]]
         text = "\n".join(turns)[:MEETING_CHARS]
         said, left = reuse.stems([text]), reuse.stems([method(text, rate)])
@@ -252,8 +243,6 @@ class Reader:
         return values
 
     def _likelihood(self, at: int, question: str, answer: str) -> float:
-        import numpy as np
-
         prompt, wanted = (
             self._tokens(f"\nQuestion: {question}\nAnswer:"),
             self._tokens(f" {answer}"),

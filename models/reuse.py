@@ -1,6 +1,6 @@
 """Which words of a text do people use again when they need it? Labels for a compressor.
 
-Sources are the archives of openly licensed data, unpacked side by side into one folder. A word is
+Sources are archives of openly licensed data (sources.py). A word is
 worth keeping if it comes back in a question or an answer about its text, in a summary of it, in
 what it entails, in a solution, as a value that somebody asked for. That is cheaper than asking a
 large model to compress (LLMLingua-2, section 3) and needs no model that forbids training on its
@@ -15,6 +15,8 @@ import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from sources import Passage, find, lines, meetings, split, xquad
 
 STOP_WORDS = frozenset(
     "a an the of to in on at by for with from as is are was were be been being am and or but "
@@ -96,10 +98,10 @@ def label(words: list[str], used_again: set[str]) -> list[float]:
 def windows(data: Path, times: dict[str, int], held_out_articles: int) -> list[Window]:
     """All windows of all sources, shuffled the same way every time. `times` repeats a small source
     that is worth more; every `held_out_articles`th article of XQuAD is left out."""
+    trained, _ = split(xquad(data), held_out_articles)
     found = []
-    for source, read in SOURCES.items():
-        texts = read(data, held_out_articles) if source == "xquad" else read(data)
-        for text, used_again in texts:
+    for source, read in {"xquad": lambda _: read_passages(trained), **SOURCES}.items():
+        for text, used_again in read(data):
             words = text.split()
             labels = label(words, stems(used_again))
             for start in range(0, len(words), WINDOW_WORDS):
@@ -114,19 +116,13 @@ def windows(data: Path, times: dict[str, int], held_out_articles: int) -> list[W
 Text = tuple[str, list[str]]  # and what was said of it
 
 
-def read_xquad(data: Path, held_out_articles: int) -> Iterator[Text]:
-    articles = json.loads((data / "xquad_dev/xquad.en.dev.json").read_text())["data"]
-    for number, article in enumerate(articles):
-        if number % held_out_articles == 0:
-            continue
-        for paragraph in article["paragraphs"]:
-            asked = [(q["question"], q["answers"][0]["text"]) for q in paragraph["qas"]]
-            yield paragraph["context"], [text for pair in asked for text in pair]
+def read_passages(passages: list[Passage]) -> Iterator[Text]:
+    for passage in passages:
+        yield passage.text, [text for pair in passage.asked for text in pair]
 
 
 def read_qmsum(data: Path) -> Iterator[Text]:
-    for file in sorted((data / "qmsum/ALL/train").glob("*.json")):
-        meeting = json.loads(file.read_text())
+    for meeting in meetings(data, "train"):
         turns = [turn["content"] for turn in meeting["meeting_transcripts"]]
         for query in meeting["specific_query_list"]:
             spans = query["relevant_text_span"]
@@ -137,7 +133,7 @@ def read_qmsum(data: Path) -> Iterator[Text]:
 
 def read_scitldr(data: Path) -> Iterator[Text]:
     for file in sorted((data / "scitldr").rglob("train.jsonl")):
-        for paper in map(json.loads, file.read_text().splitlines()):
+        for paper in lines(file):
             target = paper["target"]
             summaries = target if isinstance(target, list) else [target]
             yield " ".join(paper["source"]), [*summaries, paper.get("title", "")]
@@ -156,8 +152,7 @@ def read_snli(data: Path) -> Iterator[Text]:
 
 
 def read_gsm8k(data: Path) -> Iterator[Text]:
-    for line in (next((data / "gsm8k").rglob("train.jsonl"))).read_text().splitlines():
-        problem = json.loads(line)
+    for problem in lines(find(data / "gsm8k", "train.jsonl")):
         yield problem["question"], [problem["answer"], problem["question"].split(".")[-1]]
 
 
@@ -177,7 +172,6 @@ def read_sgd(data: Path) -> Iterator[Text]:
 
 
 SOURCES = {
-    "xquad": read_xquad,
     "qmsum": read_qmsum,
     "scitldr": read_scitldr,
     "snli": read_snli,

@@ -8,7 +8,7 @@ import time
 from textual.widgets import Markdown
 
 from tokenflow_tui.visible import visible
-from tokenflow_tui.widgets.lists import GrowingBulletList, GrowingOrderedList
+from tokenflow_tui.widgets.lists import GrowingList
 
 # The pause between two times that what has arrived is shown: with what showing takes, there are
 # fewer than ten a second; and how much of the time showing may take.
@@ -21,8 +21,8 @@ class Answer(Markdown):
     the longer it waits for the next time: typing stays fast beside any stream."""
 
     BLOCKS = Markdown.BLOCKS | {
-        "bullet_list_open": GrowingBulletList,
-        "ordered_list_open": GrowingOrderedList,
+        "bullet_list_open": GrowingList,
+        "ordered_list_open": GrowingList,
     }
 
     def __init__(self) -> None:

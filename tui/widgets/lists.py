@@ -21,10 +21,8 @@ from textual.widget import Widget
 from textual.widgets._markdown import (
     MarkdownBlock,
     MarkdownBullet,
-    MarkdownBulletList,
     MarkdownList,
     MarkdownListItem,
-    MarkdownOrderedList,
     MarkdownParagraph,
 )
 
@@ -77,85 +75,92 @@ class ItemLine(MarkdownParagraph):
         return selection.extract(self._content.plain), "\n"
 
 
-# Twice the same: a class that both shared would come first, and of an element's classes Textual's
-# stylesheets know only the first base of each.
+class GrowingList(MarkdownList):
+    """Of bullets or numbers: each item is an `ItemLine`, or a bullet beside a column of blocks."""
 
+    DEFAULT_CSS = """
+    GrowingList {
+        margin: 0 0 1 0;
+        & Horizontal, & Vertical { height: auto; width: 1fr; }
+    }
+    """
 
-class GrowingBulletList(MarkdownBulletList):
     def compose(self) -> ComposeResult:
-        yield from _rows(self)
+        yield from map(_row, self.items, self.symbols)
+        self._blocks.clear()
 
-    async def _update_from_block(self, block: MarkdownBlock) -> None:
-        if not await _grow(self, block):
-            await super()._update_from_block(block)
+    @property
+    def items(self) -> list[MarkdownListItem]:
+        """As they were parsed; none once they are mounted."""
+        return [block for block in self._blocks if isinstance(block, MarkdownListItem)]
 
-
-class GrowingOrderedList(MarkdownOrderedList):
-    def compose(self) -> ComposeResult:
-        yield from _rows(self)
-
-    async def _update_from_block(self, block: MarkdownBlock) -> None:
-        if not await _grow(self, block):
-            await super()._update_from_block(block)
-
-
-def _rows(blocks: MarkdownList) -> list[Widget]:
-    """A widget for each item of a parsed list: its paragraph, or a bullet and a column."""
-    items = [block for block in blocks._blocks if isinstance(block, MarkdownListItem)]
-    symbols = [item.bullet for item in items]
-    if isinstance(blocks, MarkdownOrderedList) and items:
-        first = int(items[0].bullet)
-        numbers = [f"{number}. " for number in range(first, first + len(items))]
+    @property
+    def symbols(self) -> list[str]:
+        """What stands before each item."""
+        bullets = [item.bullet for item in self.items]
+        if not bullets or self._token.type != "ordered_list_open":
+            return bullets
+        first = int(bullets[0])
+        numbers = [f"{number}. " for number in range(first, first + len(bullets))]
         width = max(map(len, numbers)) + 1
-        symbols = [number.rjust(width) for number in numbers]
-    return [_row(item, symbol) for item, symbol in zip(items, symbols, strict=True)]
+        return [number.rjust(width) for number in numbers]
+
+    async def _update_from_block(self, block: MarkdownBlock) -> None:
+        if not await _grow(self, block):
+            await super()._update_from_block(block)
+
+
+def _line(item: MarkdownListItem) -> MarkdownParagraph | None:
+    """The paragraph that is all of an item."""
+    match item._blocks:
+        case [MarkdownParagraph() as paragraph]:
+            return paragraph
+    return None
 
 
 def _row(item: MarkdownListItem, symbol: str) -> Widget:
-    if len(item._blocks) == 1 and isinstance(item._blocks[0], MarkdownParagraph):
-        return ItemLine(item._blocks[0], symbol)
+    if line := _line(item):
+        return ItemLine(line, symbol)
     bullet = MarkdownBullet()
     bullet.symbol = symbol
     return Horizontal(bullet, Vertical(*item._blocks))
 
 
 async def _grow(shown: Widget, longer: Widget) -> bool:
-    """Gives a list what a longer one has, which is not mounted; False if that is no such list."""
+    """Gives a list what a longer one has, which is not mounted; False if that is no such list. But
+    for the last one, the items that are shown stay as they are."""
     rows = list(shown.children)
-    if not isinstance(longer, MarkdownList) or type(longer) is not type(shown) or not rows:
+    if not isinstance(shown, GrowingList) or not isinstance(longer, GrowingList) or not rows:
         return False
-    wanted = _rows(longer)
-    if len(wanted) < len(rows):
+    items, symbols, last = longer.items, longer.symbols, len(rows) - 1
+    if shown._token.type != longer._token.type or len(items) < len(rows):
         return False
-    for number, row in enumerate(rows):
-        is_last = number == len(rows) - 1
-        if not await _grow_row(row, wanted[number], is_last):
-            await row.remove()
-            await _mount(shown, [wanted[number]])
-    await _mount(shown, wanted[len(rows) :])
+    for row, symbol in zip(rows, symbols, strict=False):
+        _set_symbol(row, symbol)
+    if await _grow_row(rows[last], items[last]):
+        last += 1
+    else:
+        await rows[last].remove()
+    await _mount(shown, [*map(_row, items[last:], symbols[last:])])
     return True
 
 
-async def _grow_row(row: Widget, longer: Widget, is_last: bool) -> bool:
-    """Numbers are moved to the right once there are ten; but for the last one, items stay."""
-    if isinstance(row, ItemLine) and isinstance(longer, ItemLine):
-        if (row.symbol, row._content) != (longer.symbol, longer._content):
-            row.symbol = longer.symbol
-            row.set_content(longer._content)
-        return True
-    if isinstance(row, ItemLine) or isinstance(longer, ItemLine):
-        return not is_last
-    (bullet, column), (symbol, blocks) = row.children, longer._pending_children
-    if (
-        isinstance(bullet, MarkdownBullet)
-        and isinstance(symbol, MarkdownBullet)
-        and bullet.symbol != symbol.symbol
-    ):
-        bullet.symbol = symbol.symbol
+def _set_symbol(row: Widget, symbol: str) -> None:
+    """Numbers are moved to the right once there are ten."""
+    bullet = row if isinstance(row, ItemLine) else row.children[0]
+    if isinstance(bullet, ItemLine | MarkdownBullet) and bullet.symbol != symbol:
+        bullet.symbol = symbol
         bullet.refresh(layout=True)
-    if is_last:
-        await _grow_column(column, blocks._pending_children)
-    return True
+
+
+async def _grow_row(row: Widget, longer: MarkdownListItem) -> bool:
+    """False if another kind of row has to take its place."""
+    line = _line(longer)
+    if isinstance(row, ItemLine):
+        return line is not None and await _grow_block(row, line)
+    if line is None:
+        await _grow_column(row.children[1], longer._blocks)
+    return line is None
 
 
 async def _grow_column(column: Widget, blocks: Sequence[Widget]) -> None:
@@ -166,13 +171,19 @@ async def _grow_column(column: Widget, blocks: Sequence[Widget]) -> None:
         await _mount(column, blocks)
         return
     last, block = shown[-1], blocks[len(shown) - 1]
-    if isinstance(last, MarkdownParagraph) and isinstance(block, MarkdownParagraph):
-        if last._content != block._content:
-            await last._update_from_block(block)
-    elif not await _grow(last, block):
+    if not await _grow_block(last, block):
         await last.remove()
         await column.mount(block)
     await _mount(column, blocks[len(shown) :])
+
+
+async def _grow_block(shown: Widget, longer: Widget) -> bool:
+    """A paragraph or a list; False for all else."""
+    if not isinstance(shown, MarkdownParagraph) or not isinstance(longer, MarkdownParagraph):
+        return await _grow(shown, longer)
+    if shown._content != longer._content:
+        await shown._update_from_block(longer)
+    return True
 
 
 async def _mount(parent: Widget, blocks: Sequence[Widget]) -> None:
