@@ -27,11 +27,15 @@ lint: $(VENV)/test.stamp  ## style, types, and who may import whom
 bench: $(VENV)/bench.stamp  ## ours against llmlingua and transformers, in one run (10 GB of memory)
 	$(BIN)/python -m benchmarks --plot docs/speed.png
 
-models-train: $(VENV)/export.stamp  ## the compressor from open data: DATA, BASE, OUT (15 min)
-	$(BIN)/python models/train_compressor.py models/compressor.toml --data $(DATA) --base $(BASE) --out $(OUT)
+models-train: $(VENV)/train.stamp  ## the three models from open data: DATA, BASE, OUT (under two hours)
+	$(BIN)/python models/train_compressor.py models/compressor.toml --data $(DATA) --base $(BASE) --out $(OUT)/compressor
+	$(BIN)/python models/train_classifier.py models/classifier.toml --data $(DATA) --base $(BASE) --out $(OUT)/classifier
+	$(BIN)/python models/train_multilingual.py models/multilingual.toml --data $(DATA) --out $(OUT)/multilingual
 
-models-eval: $(VENV)/export.stamp  ## what its texts are still good for: DATA, and perhaps READER=model.gguf
+models-eval: $(VENV)/train.stamp  ## the figures of their cards: DATA, and perhaps READER=model.gguf
 	$(BIN)/python models/evaluate_compressor.py --data $(DATA) $(if $(READER),--reader $(READER)) --json models/compressor.json
+	$(BIN)/python models/evaluate_compressor.py --data $(DATA) $(if $(READER),--reader $(READER)) --json models/multilingual.json \
+	  --weights models/weights/tokenflow-multilingual --languages de es ru zh ar hi
 	$(BIN)/python models/evaluate_classifier.py --data $(DATA) --json models/classifier.json
 
 screenshots: $(VENV)/test.stamp  ## the pictures of the terminal client, in docs/screenshots
@@ -52,6 +56,10 @@ $(VENV)/test.stamp: $(VENV)/run.stamp tests/constraints.txt
 
 $(VENV)/export.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[test,export]'
+	touch $@
+
+$(VENV)/train.stamp: $(VENV)/export.stamp
+	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[test,train]'
 	touch $@
 
 $(VENV)/bench.stamp: $(VENV)/export.stamp

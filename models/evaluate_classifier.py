@@ -5,30 +5,32 @@
 Routing: the five default categories on prompts of open data sets (`routing_prompts`), macro-F1,
 and the calibration error of the winning score (ECE, 15 bins). Harmless prompts that look
 dangerous, or say nothing (benign.txt): the share that goes to nsfw at the score which finds 80 %
-of the unsafe ones. Labels of other sets: accuracy on their intents and topics. How fast it is,
-benchmarks/ says.
+of the unsafe ones. Labels of sets that training leaves out: accuracy, and the time for a text.
+Of the pair model, of the sentence encoder, and of both together, as the daemon uses
+them. Entailment: how often the pair model is right about sentences.
 """
 
 import argparse
-import csv
 import json
 import random
+import time
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from label_sets import conjunctions, counterfactuals, hazards
 from rich.progress import track
-from sources import find, lines, sample, xquad
+from sources import find, is_held_out, lines, sample, split, table, xquad
 
-from tokenflowd.classify import PairScorer
+from tokenflowd.classify import EmbeddingScorer, JointScorer, PairScorer, Scorer
 from tokenflowd.config import EngineConfig
 from tokenflowd.engine import load_model
 from tokenflowd.route import DEFAULT_CATEGORIES
 
 EACH = 120  # prompts of a source
-UNSAFE = ("vcr", "src", "hte", "ssh", "cse", "iwp", "sxc")  # AILuminate's hazards that are nsfw
 RECALL = 0.8
 BINS = 15
 # From the sets' own documentation, in words.
@@ -51,16 +53,44 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=here / "weights/tokenflow-classifier")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    scorer = PairScorer(load_model(options.weights, EngineConfig()))
-    prompts = routing_prompts(options.data)
-    figures: dict[str, Any] = routing(scorer, prompts)
+    every = tomllib.loads((here / "classifier.toml").read_text())["held_out_articles"]
+    model = load_model(options.weights, EngineConfig())
+    pair = PairScorer(model)
+    encoder = EmbeddingScorer(
+        load_model(options.weights.parent / "tokenflow-embedder", EngineConfig())
+    )
+    scorers: dict[str, Scorer] = {
+        "pair": pair,
+        "encoder": encoder,
+        "joint": JointScorer(encoder, pair),
+    }
+    prompts = routing_prompts(options.data, every)
     benign = (here / "benign.txt").read_text().splitlines()
     unsafe = [prompt for prompt, category in prompts if category == "nsfw"]
-    figures["benign_to_nsfw"] = benign_to_nsfw(scorer, benign, unsafe)
-    figures["unseen"] = {
-        name: accuracy(scorer, *labelled) for name, labelled in label_sets(options.data).items()
+    figures: dict[str, Any] = {"prompts": len(prompts)}
+    for name, scorer in scorers.items():
+        figures[name] = {
+            **routing(scorer, prompts),
+            "benign_to_nsfw": benign_to_nsfw(scorer, benign, unsafe),
+            "unseen": {
+                task: accuracy(scorer, *labelled)
+                for task, labelled in label_sets(options.data).items()
+            },
+        }
+    figures["entailment"] = {
+        "conjnli_dev": entailment(pair, conjunctions(options.data, "conj_dev")),
+        "cad_dev": entailment(pair, counterfactuals(options.data, "dev")),
     }
-    print(json.dumps(figures, indent=2))
+    names = list(DEFAULT_CATEGORIES)
+    figures["sample"] = {
+        prompt: dict(
+            zip(names, pair.scores(prompt, names, multi_label=False).tolist(), strict=True)
+        )
+        for prompt in benign
+    }
+    print(
+        json.dumps({name: value for name, value in figures.items() if name != "sample"}, indent=2)
+    )
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
@@ -68,18 +98,21 @@ def main() -> None:
 # Data
 
 
-def routing_prompts(data: Path) -> list[Example]:
+def routing_prompts(data: Path, held_out_articles: int) -> list[Example]:
     """Prompts whose category their source tells: the same number of each source, chosen the same
     way every time. BIG-Bench Hard is for evaluation only, as its canary asks."""
     sources: dict[str, tuple[str, Iterable[str]]] = {
-        "gsm8k": ("reasoning", (p["question"] for p in lines(find(data / "gsm8k", "train.jsonl")))),
+        "gsm8k": ("reasoning", problems(data)),
         "bbh": ("reasoning", big_bench(data)),
         "bfcl": ("function-calling", function_calls(data)),
         "instructions": ("text-to-text", instructions(data)),
         "summaries": ("text-to-text", summaries(data)),
-        "questions": ("multilingual", foreign_questions(data)),
+        "questions": ("multilingual", foreign_questions(data, held_out_articles)),
         "sentences": ("multilingual", foreign_sentences(data)),
-        "unsafe": ("nsfw", unsafe_prompts(data)),
+        "unsafe": (
+            "nsfw",
+            (p for p, unsafe in hazards(data, "en_us") if unsafe and is_held_out(p)),
+        ),
     }
     rng = random.Random(0)
     found = []
@@ -87,6 +120,11 @@ def routing_prompts(data: Path) -> list[Example]:
         every = sorted(set(prompts))
         found += [(prompt, category) for prompt in sample(every, EACH, rng)]
     return found
+
+
+def problems(data: Path) -> Iterable[str]:
+    questions = (p["question"] for p in lines(find(data / "gsm8k", "train.jsonl")))
+    return filter(is_held_out, questions)
 
 
 def big_bench(data: Path) -> Iterable[str]:
@@ -115,29 +153,16 @@ def summaries(data: Path) -> Iterable[str]:
         yield f"Summarize this in one sentence: {' '.join(paper['source'])}"
 
 
-def foreign_questions(data: Path) -> Iterable[str]:
+def foreign_questions(data: Path, held_out_articles: int) -> Iterable[str]:
     for language in ("de", "es", "ru", "ar", "zh", "hi"):
-        for article in xquad(data, language):
-            yield from (passage.asked[0][0] for passage in article)
+        _, passages = split(xquad(data, language), held_out_articles)
+        yield from (passage.asked[0][0] for passage in passages)
 
 
 def foreign_sentences(data: Path) -> Iterable[str]:
     for file in sorted((data / "sib200").glob("*/dev.tsv")):
         if not file.parent.name.startswith("eng"):
             yield from (row["text"] for row in table(file))
-
-
-def unsafe_prompts(data: Path) -> Iterable[str]:
-    file = find(data / "ailuminate", "*en_us*.csv")
-    with file.open(encoding="utf-8") as rows:
-        for row in csv.DictReader(rows):
-            if row["hazard"].startswith(UNSAFE):
-                yield row["prompt_text"]
-
-
-def table(file: Path) -> list[dict[str, str]]:
-    with file.open(encoding="utf-8") as rows:
-        return list(csv.DictReader(rows, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def label_sets(data: Path) -> dict[str, tuple[list[Example], list[str]]]:
@@ -152,9 +177,16 @@ def label_sets(data: Path) -> dict[str, tuple[list[Example], list[str]]]:
             .decode("utf-8", "ignore")
         )[intent][:100]
     ]
-    topics = [(row["text"], row["category"]) for row in table(data / "sib200/eng_Latn/dev.tsv")]
-    sets = {"clinc150": [(text, label.replace("_", " ")) for text, label in clinc], "snips": snips}
-    sets["sib200 topics"] = topics
+    domain_of = {
+        intent: domain.replace("_", " ")
+        for domain, intents in json.loads((data / "clinc150/domains.json").read_text()).items()
+        for intent in intents
+    }
+    sets = {
+        "clinc150": [(text, label.replace("_", " ")) for text, label in clinc],
+        "clinc150 domains": [(text, domain_of[label]) for text, label in clinc],
+        "snips": snips,
+    }
     rng = random.Random(0)
     return {
         name: (sample(rows, EACH, rng), sorted({label for _, label in rows}))
@@ -165,7 +197,7 @@ def label_sets(data: Path) -> dict[str, tuple[list[Example], list[str]]]:
 # Measures
 
 
-def routing(scorer: PairScorer, prompts: Sequence[Example]) -> dict[str, Any]:
+def routing(scorer: Scorer, prompts: Sequence[Example]) -> dict[str, Any]:
     names = list(DEFAULT_CATEGORIES)
     scores = np.stack(
         [
@@ -180,7 +212,6 @@ def routing(scorer: PairScorer, prompts: Sequence[Example]) -> dict[str, Any]:
         f"{names[w]} as {names[c]}" for w, c in zip(wanted, chosen, strict=True) if w != c
     )
     return {
-        "prompts": len(prompts),
         "accuracy": float(right.mean()),
         "macro_f1": float(np.mean([f1(wanted == k, chosen == k) for k in range(len(names))])),
         "ece": ece(confidence, right),
@@ -204,7 +235,7 @@ def ece(confidence: np.ndarray, right: np.ndarray) -> float:
     return float(sum(gaps))
 
 
-def benign_to_nsfw(scorer: PairScorer, benign: list[str], unsafe: list[str]) -> dict[str, float]:
+def benign_to_nsfw(scorer: Scorer, benign: list[str], unsafe: list[str]) -> dict[str, float]:
     """At the score that finds RECALL of the unsafe prompts, and by the highest score."""
     names = list(DEFAULT_CATEGORIES)
     nsfw = names.index("nsfw")
@@ -217,12 +248,22 @@ def benign_to_nsfw(scorer: PairScorer, benign: list[str], unsafe: list[str]) -> 
     }
 
 
-def accuracy(scorer: PairScorer, examples: list[Example], labels: list[str]) -> float:
+def accuracy(scorer: Scorer, examples: list[Example], labels: list[str]) -> dict[str, float]:
+    started, right = time.monotonic(), 0
+    for text, label in track(examples, f"{len(labels)} labels", transient=True):
+        right += labels[int(scorer.scores(text, labels, multi_label=False).argmax())] == label
+    spent = time.monotonic() - started
+    return {"accuracy": right / len(examples), "ms": 1000 * spent / len(examples)}
+
+
+def entailment(scorer: PairScorer, pairs: list[tuple[str, str, str]]) -> float:
+    """How often it tells what a sentence entails from what it does not."""
+    bare = PairScorer(scorer.model, "{}")
     right = sum(
-        labels[int(scorer.scores(text, labels, multi_label=False).argmax())] == label
-        for text, label in track(examples, f"{len(labels)} labels", transient=True)
+        (bare.scores(premise, [claim], multi_label=True)[0] > 0.5) == (verdict == "entailment")
+        for premise, claim, verdict in track(pairs, "entailment", transient=True)
     )
-    return right / len(examples)
+    return float(right) / len(pairs)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ words, stop-words dropped first, rare words kept (IDF), and the leading text. On
 XQuAD that training leaves out (compressor.toml): the share of answers whose words all survive in
 order, and with a reader (any causal GGUF model; needs llama-cpp-python) what it still knows of
 the answers: the mean log-likelihood of their tokens, scaled so that 0 is no passage and 1 the
-whole one. On QMSum's validation meetings: the share of the reference answers' content words that
-survive. On documentation: the share of numbers, identifiers, negations and names.
+whole one; in any language of XQuAD. In English also: on QMSum's validation meetings, the share of
+the reference answers' content words that survive; on documentation, the share of numbers,
+identifiers, negations and names.
 """
 
 import argparse
@@ -16,7 +17,6 @@ import json
 import math
 import random
 import re
-import string
 import tomllib
 from collections import Counter
 from collections.abc import Callable
@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 import reuse
 from rich.progress import track
-from sources import Passage, meetings, sample, split, xquad
+from sources import Passage, bare, meetings, sample, split, xquad
 
 from tokenflowd.compress import CompressionOptions, Compressor, count_tokens
 from tokenflowd.compress.protect import find_spans
+from tokenflowd.compress.words import split_words
 from tokenflowd.config import CompressConfig, EngineConfig
 from tokenflowd.engine import load_model
 
@@ -40,8 +41,7 @@ DOCUMENT_CHARS = 6_000
 DOCUMENTS = 40
 Method = Callable[[str, float], str]
 
-_MARKS = str.maketrans("", "", string.punctuation)
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+ARTICLES = ("a", "an", "the")
 EXAMPLES = (
     "Passage: Lake Baikal in Siberia is the deepest lake on Earth.\n"
     "Question: Where is Lake Baikal?\nAnswer: Siberia\n\n"
@@ -55,45 +55,67 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=here / "weights/tokenflow-compressor")
-    parser.add_argument("--language", default="en")
+    parser.add_argument("--languages", nargs="+", default=["en"])
     parser.add_argument("--reader", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     config = tomllib.loads((here / "compressor.toml").read_text())
-    passages = held_out(options.data, options.language, config["held_out_articles"])
-    corpus = [passage.text for passage in passages]
     compressor = Compressor(load_model(options.weights, EngineConfig()), CompressConfig())
 
     def ours(text: str, rate: float) -> str:
         return compressor.compress(text, CompressionOptions(ratio=rate)).compressed_text
 
-    methods: dict[str, Method] = {**baselines(corpus), "tokenflow": ours}
     reader = Reader(options.reader) if options.reader else None
-    figures: dict[str, Any] = {"passages": len(passages), "language": options.language}
+    figures: dict[str, Any] = {}
+    for language in options.languages:
+        passages = held_out(options.data, language, config["held_out_articles"])
+        methods = {**baselines([passage.text for passage in passages], language), "tokenflow": ours}
+        figures[language] = {"passages": len(passages), **answers(passages, methods, reader)}
+        show(language, figures[language])
+        if language == "en":
+            figures["meetings"] = {
+                name: {rate: of_answers(options.data, methods[name], rate) for rate in RATES}
+                for name in ("tokenflow", "stop-words")
+            }
+            figures["facts"] = {rate: facts(options.data, ours, rate) for rate in RATES}
+            others = {"meetings": figures["meetings"], "facts": figures["facts"]}
+            print(json.dumps(others, indent=2))
+    sample_texts = json.loads((here / "sample.json").read_text())
+    figures["sample"] = {
+        language: {rate: ours(sample_texts[language], rate) for rate in RATES}
+        for language in compressor.model.manifest.languages
+    }
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def answers(
+    passages: list[Passage], methods: dict[str, Method], reader: "Reader | None"
+) -> dict[str, dict[str, float]]:
+    """What each method leaves of the answers, at each rate."""
+    corpus = [passage.text for passage in passages]
     none, full = 0.0, 1.0
     if reader:
         none, full = (reader.knows(passages, texts) for texts in ([""] * len(passages), corpus))
-    columns = ["survival", "retained"] if reader else ["survival"]
-    print("| method | rate |", " | ".join(columns), "|")
-    print("|---|---:|" + "---:|" * len(columns))
+    rows = {}
     for name, method in methods.items():
         for rate in RATES:
             texts = [method(text, rate) for text in corpus]
             row = {"survival": survival(passages, texts)}
             if reader:
                 row["retained"] = (reader.knows(passages, texts) - none) / (full - none)
-            figures[f"{name} {rate}"] = row
-            print(f"| {name} | {rate} |", *(f"{value:.3f} |" for value in row.values()), flush=True)
-    if options.language == "en":
-        figures["meetings"] = {
-            name: {rate: of_answers(options.data, method, rate) for rate in RATES}
-            for name, method in methods.items()
-            if name in ("tokenflow", "stop-words")
-        }
-        figures["facts"] = {rate: facts(options.data, ours, rate) for rate in RATES}
-        print(json.dumps({"meetings": figures["meetings"], "facts": figures["facts"]}, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+            rows[f"{name} {rate}"] = row
+    return rows
+
+
+def show(language: str, figures: dict[str, Any]) -> None:
+    columns = list(figures[f"tokenflow {RATES[0]}"])
+    print(f"| {language} | rate |", " | ".join(columns), "|")
+    print("|---|---:|" + "---:|" * len(columns))
+    for name, row in figures.items():
+        if isinstance(row, dict):
+            method, _, rate = name.rpartition(" ")
+            print(f"| {method} | {rate} |", *(f"{value:.3f} |" for value in row.values()))
 
 
 def held_out(data: Path, language: str, every: int) -> list[Passage]:
@@ -106,31 +128,39 @@ def held_out(data: Path, language: str, every: int) -> list[Passage]:
 # Baselines
 
 
-def baselines(corpus: list[str]) -> dict[str, Method]:
-    frequency = Counter(word for text in corpus for word in set(map(reuse.bare, text.split())))
+def baselines(corpus: list[str], language: str) -> dict[str, Method]:
+    frequency = Counter(word for text in corpus for word in set(spoken_words(text)))
+    stop_words = stop_words_of(language)
     rng = random.Random(0)
     return {
         "random": lambda text, rate: best(text, rate, lambda at, word: rng.random()),
         "stop-words": lambda text, rate: best(
-            text,
-            rate,
-            lambda at, word: (reuse.bare(word) not in reuse.STOP_WORDS) + rng.random() / 2,
+            text, rate, lambda at, word: (bare(word) not in stop_words) + rng.random() / 2
         ),
-        "idf": lambda text, rate: best(text, rate, lambda at, word: -frequency[reuse.bare(word)]),
+        "idf": lambda text, rate: best(text, rate, lambda at, word: -frequency[bare(word)]),
         "leading text": lambda text, rate: best(text, rate, lambda at, word: -at),
     }
 
 
+def stop_words_of(language: str) -> frozenset[str]:
+    """The most frequent words; of languages that are not English, as wordfreq counts them."""
+    if language == "en":
+        return reuse.STOP_WORDS
+    import languages
+
+    return languages.language(language).stop_words
+
+
 def best(text: str, rate: float, score: Callable[[int, str], float]) -> str:
     """The best-scored words that fit into the budget, in their order."""
-    words = text.split()
+    words = split_words(text)
     budget, kept = rate * count_tokens(text), []
     for at in sorted(range(len(words)), key=lambda at: -score(at, words[at])):
-        cost = count_tokens(f" {words[at]}")
+        cost = count_tokens(words.gap_before(at) + words[at])
         if cost <= budget:
             budget -= cost
             kept.append(at)
-    return " ".join(words[at] for at in sorted(kept))
+    return words.join(sorted(kept))
 
 
 # Measures
@@ -151,8 +181,15 @@ def is_in_order(answer: str, text: str) -> bool:
 
 
 def normal(text: str) -> list[str]:
-    """As SQuAD's evaluation compares: lower case, without punctuation and articles."""
-    return _ARTICLES.sub(" ", text.lower().translate(_MARKS)).split()
+    """As SQuAD's evaluation compares: in lower case, without punctuation and articles."""
+    return [word for word in spoken_words(text) if word not in ARTICLES]
+
+
+def spoken_words(text: str) -> list[str]:
+    """As the daemon splits them, in lower case, without the marks around them."""
+    words = split_words(text)
+    bared = (bare(words[index]) for index in range(len(words)))
+    return [word for word in bared if word]
 
 
 def of_answers(data: Path, method: Method, rate: float) -> float:

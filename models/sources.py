@@ -1,7 +1,10 @@
 """How the archives of open data are laid out, unpacked side by side into one folder."""
 
+import csv
 import json
 import random
+import unicodedata
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,12 @@ class Passage:
 def lines(file: Path) -> list[dict[str, Any]]:
     """A file of one JSON object for each line."""
     return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
+
+
+def table(file: Path) -> list[dict[str, str]]:
+    """A file of columns separated by tabs, with their names in the first line."""
+    with file.open(encoding="utf-8") as rows:
+        return list(csv.DictReader(rows, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def find(folder: Path, name: str) -> Path:
@@ -47,6 +56,11 @@ def split(
     return parts
 
 
+def is_held_out(text: str) -> bool:
+    """Of a set that comes in one piece, a fourth is for developing, whatever its order."""
+    return zlib.crc32(text.encode()) % 4 == 0
+
+
 def meetings(data: Path, part: str) -> list[dict[str, Any]]:
     """QMSum's: `part` is train or val."""
     files = sorted((data / "qmsum/ALL" / part).glob("*.json"))
@@ -56,3 +70,9 @@ def meetings(data: Path, part: str) -> list[dict[str, Any]]:
 def sample(items: list[Any], count: int, rng: random.Random) -> list[Any]:
     """`count` of them, or all if there are fewer."""
     return rng.sample(items, min(count, len(items)))
+
+
+def bare(word: str) -> str:
+    """In lower case, without the marks around it, of any script."""
+    kept = [at for at, sign in enumerate(word) if unicodedata.category(sign)[0] not in "PS"]
+    return word[kept[0] : kept[-1] + 1].lower() if kept else ""

@@ -19,9 +19,9 @@ from typing import Any
 
 import reuse
 import torch
-from rich.progress import Progress
 from tokenizers import Tokenizer
 from torch.nn.functional import binary_cross_entropy_with_logits
+from training import fit, padded
 from transformers import BertForTokenClassification
 
 LABELS = {0: "drop", 1: "keep"}
@@ -45,7 +45,15 @@ def main() -> None:
         options.base, num_labels=2, id2label=LABELS, label2id={v: k for k, v in LABELS.items()}
     )
     started = time.monotonic()
-    loss = train(model, encoded, config)
+    rng, size = random.Random(config["seed"]), config["batch_size"]
+    steps = config["epochs"] * sum(1 for _ in batches(encoded, size, random.Random(0)))
+    loss = fit(
+        model,
+        (batch for _ in range(config["epochs"]) for batch in batches(encoded, size, rng)),
+        lambda batch: loss_of(model, batch),
+        steps=steps,
+        learning_rate=config["learning_rate"],
+    )
     model.save_pretrained(options.out)
     shutil.copy(options.base / "tokenizer.json", options.out)
     words = sum(len(window.words) for window in windows)
@@ -80,43 +88,10 @@ def batches(encoded: Encoded, size: int, rng: random.Random) -> Iterator[Encoded
         yield from rng.sample(parts, len(parts))
 
 
-def train(model: BertForTokenClassification, encoded: Encoded, config: dict[str, Any]) -> float:
-    """By AdamW with one cycle of the learning rate, multiplying in bfloat16; returns the mean loss
-    of the last hundred batches."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device).train()
-    rng = random.Random(config["seed"])
-    size, epochs = config["batch_size"], config["epochs"]
-    steps = sum(1 for _ in batches(encoded, size, random.Random(0))) * epochs
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config["learning_rate"], total_steps=steps, pct_start=0.1
-    )
-    losses: list[float] = []
-    with Progress() as progress:
-        task = progress.add_task("training", total=steps)
-        for _ in range(epochs):
-            for batch in batches(encoded, size, rng):
-                loss = loss_of(model, batch, device)
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-                losses.append(loss.item())
-                mean = sum(losses[-100:]) / len(losses[-100:])
-                progress.update(task, advance=1, description=f"training, loss {mean:.3f}")
-    return mean
-
-
-def loss_of(model: BertForTokenClassification, batch: Encoded, device: str) -> torch.Tensor:
-    longest = max(len(ids) for ids, _ in batch)
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row, _ in batch], device=device)
-    labels = torch.tensor(
-        [row + [IGNORED] * (longest - len(row)) for _, row in batch], device=device
-    )
-    with torch.autocast(device, torch.bfloat16):
-        logits = model(input_ids=ids, attention_mask=(ids != 0).long()).logits.float()
+def loss_of(model: BertForTokenClassification, batch: Encoded) -> torch.Tensor:
+    ids = padded([row for row, _ in batch])
+    labels = padded([row for _, row in batch], filler=IGNORED)
+    logits = model(input_ids=ids, attention_mask=(ids != 0).long()).logits.float()
     known = labels != IGNORED
     return binary_cross_entropy_with_logits((logits[..., 1] - logits[..., 0])[known], labels[known])
 

@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_has_the_models_and_no_stray_packages(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for model in ("compressor", "classifier", "embedder"):
+    for model in ("compressor", "multilingual", "classifier", "embedder"):
         for file in ("model.onnx", "tokenizer.json", "manifest.json", "README.md"):
             assert f"tokenflowd/weights/tokenflow-{model}/{file}" in names
     tops = {name.split("/")[0] for name in names}

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from tokenflowd.errors import ConfigError
 
 Mode = Literal["budget", "llmlingua"]
-Strategy = Literal["auto", "pair", "embedding"]
+Strategy = Literal["both", "pair", "embedding"]
 PreserveKind = Literal[
     "code", "urls", "emails", "paths", "numbers", "identifiers", "keys", "negations"
 ]
@@ -71,6 +71,7 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ModelsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     compressor: str = "tokenflow-compressor"
+    multilingual: str = "tokenflow-multilingual"
     classifier: str = "tokenflow-classifier"
     embedder: str = "tokenflow-embedder"
 
@@ -89,8 +90,7 @@ class CompressConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClassifyConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    strategy: Strategy = "auto"
-    pair_labels: Positive = 32
+    strategy: Strategy = "both"
     hypothesis_template: str = ""
     descriptions: dict[str, str] = {}
 

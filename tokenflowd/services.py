@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from tokenflowd.catalog import Catalog, Task
 from tokenflowd.classify import Classifier, EmbeddingScorer, PairScorer
-from tokenflowd.compress import Compressor, count_tokens
+from tokenflowd.compress import Compressor, count_tokens, is_spelled_better
 from tokenflowd.config import Config
 from tokenflowd.engine import EncoderModel, TokenizerShelf, load_model
 from tokenflowd.errors import ModelUnavailable
@@ -22,7 +22,7 @@ from tokenflowd.store import Store
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
-ModelRole = Literal["compressor", "classifier", "embedder"]
+ModelRole = Literal["compressor", "multilingual", "classifier", "embedder"]
 ROLES: dict[Task, ModelRole] = {
     "token-classification": "compressor",
     "zero-shot-classification": "classifier",
@@ -82,10 +82,12 @@ class Services:
         self.generator = Generator(ProviderClient(config.generate), config.generate)
         self.discovery = Discovery(self.generator.client, self.providers)
         self.compressor = OnDemand(config.models.compressor, self._compressor)
+        self.multilingual = OnDemand(config.models.multilingual, self._compressor)
         self.classifier = OnDemand(config.models.classifier, self._classifier)
         self.embedder = OnDemand(config.models.embedder, self._embedding_scorer)
         self.by_role: dict[ModelRole, OnDemand[Any]] = {
             "compressor": self.compressor,
+            "multilingual": self.multilingual,
             "classifier": self.classifier,
             "embedder": self.embedder,
         }
@@ -98,13 +100,31 @@ class Services:
     def load(self) -> None:
         """Loads the active models at once; one that cannot be used leaves its problem behind."""
         # What takes the time (reading, hashing, building sessions) releases the GIL.
-        with ThreadPoolExecutor(3) as pool:
+        active: list[OnDemand[Any]] = [self.compressor, self.classifier]
+        if self.config.classify.strategy != "pair":
+            active.append(self.embedder)
+        with ThreadPoolExecutor(len(active) + 1) as pool:
             pool.submit(count_tokens, "")
-            for loading in (pool.submit(self.compressor.get), pool.submit(self.classifier.get)):
+            for loading in [pool.submit(model.get) for model in active]:
                 try:
                     loading.result()
                 except ModelUnavailable as error:
                     log.error("%s", error.detail)
+
+    def compressor_for(self, text: str) -> Compressor:
+        """The active compressor, or the multilingual one if that was made for the text's language.
+        Raises ModelUnavailable."""
+        active = self.compressor.get()
+        if not self.multilingual.model_id or "multilingual" in active.model.manifest.languages:
+            return active
+        try:
+            better = is_spelled_better(
+                text, active.model.tokenizer, lambda: self.multilingual.get().model.tokenizer
+            )
+            return self.multilingual.get() if better else active
+        except ModelUnavailable as error:  # the active one reads it, if less well
+            log.error("%s", error.detail)
+            return active
 
     async def close(self) -> None:
         self.discovery.close()

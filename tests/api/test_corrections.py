@@ -89,11 +89,6 @@ def test_several_labels_may_hold_besides_the_corrected_one(own: Daemon) -> None:
     assert after["data"] == before["data"]
 
 
-def test_without_corrections_the_encoder_is_not_loaded(own: Daemon) -> None:
-    classified(own, PROMPT)
-    assert not own.services.embedder.is_ready
-
-
 def test_the_answer_is_routed_by_the_corrected_category(open_relay: OpenRelay) -> None:
     relay = open_relay(answer("Because."))
     asked = {"prompt": PARAPHRASE}

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 
 from tests.conftest import text
-from tokenflowd.classify import Classification, Classifier, EmbeddingScorer, PairScorer
+from tokenflowd.classify import (
+    Classification,
+    Classifier,
+    EmbeddingScorer,
+    JointScorer,
+    PairScorer,
+)
+from tokenflowd.classify.scoring import SHORTLIST
 from tokenflowd.config import ClassifyConfig
 from tokenflowd.engine import EncoderModel
+from tokenflowd.errors import ModelUnavailable
 from tokenflowd.route import DEFAULT_CATEGORIES
 
 TOPICS = ["sports", "cooking", "finance", "astronomy", "medicine"]
@@ -27,8 +35,8 @@ def classifier(pair: PairScorer, embedding: EmbeddingScorer) -> Classifier:
     return Classifier(pair, lambda: embedding, ClassifyConfig())
 
 
-@pytest.fixture(params=["pair", "embedding"])
-def either(
+@pytest.fixture(params=["both", "pair", "embedding"])
+def each(
     request: pytest.FixtureRequest, pair: PairScorer, embedding: EmbeddingScorer
 ) -> Classifier:
     return Classifier(pair, lambda: embedding, ClassifyConfig(strategy=request.param))
@@ -58,12 +66,12 @@ def test_plain_prompts_go_where_they_belong(
         ("The telescope found a planet around a distant star.", "astronomy"),
     ],
 )
-def test_both_strategies_know_plain_topics(either: Classifier, prompt: str, topic: str) -> None:
-    assert either.classify(prompt, TOPICS).top_category == topic
+def test_each_strategy_knows_plain_topics(each: Classifier, prompt: str, topic: str) -> None:
+    assert each.classify(prompt, TOPICS).top_category == topic
 
 
-def test_scores_are_ranked_and_sum_to_one(either: Classifier) -> None:
-    result = either.classify(text("chat.txt"), TOPICS)
+def test_scores_are_ranked_and_sum_to_one(each: Classifier) -> None:
+    result = each.classify(text("chat.txt"), TOPICS)
     scores = list(result.scores.values())
     assert sum(scores) == pytest.approx(1, abs=1e-4)
     assert scores == sorted(scores, reverse=True)
@@ -71,16 +79,16 @@ def test_scores_are_ranked_and_sum_to_one(either: Classifier) -> None:
     assert (result.top_category, result.confidence) == next(iter(result.scores.items()))
 
 
-def test_multi_label_scores_each_label_by_itself(either: Classifier) -> None:
+def test_multi_label_scores_each_label_by_itself(each: Classifier) -> None:
     prompt = "The doctor cooks soup for the football team."
-    few = either.classify(prompt, ["cooking", "sports"], multi_label=True).scores
-    many = either.classify(prompt, ["cooking", "sports", *TOPICS], multi_label=True).scores
+    few = each.classify(prompt, ["cooking", "sports"], multi_label=True).scores
+    many = each.classify(prompt, ["cooking", "sports", *TOPICS], multi_label=True).scores
     assert few["cooking"] == pytest.approx(many["cooking"], abs=0.15)
     assert all(0 <= score <= 1 for score in many.values())
 
 
-def test_one_label_gets_everything(either: Classifier) -> None:
-    assert either.classify("anything", ["sports"]).scores == {"sports": 1.0}
+def test_one_label_gets_everything(each: Classifier) -> None:
+    assert each.classify("anything", ["sports"]).scores == {"sports": 1.0}
 
 
 def test_repeated_labels_count_once(classifier: Classifier) -> None:
@@ -89,12 +97,39 @@ def test_repeated_labels_count_once(classifier: Classifier) -> None:
     assert once == twice
 
 
-def test_256_labels_go_to_the_embedding(classifier: Classifier) -> None:
-    labels = [f"topic number {index}" for index in range(255)] + ["astronomy"]
-    result = classifier.classify("A telescope looks at distant stars and planets.", labels)
-    assert result.model_id == "tokenflow-embedder"
+MANY = [f"topic number {index}" for index in range(255)] + ["astronomy"]
+STARS = "A telescope looks at distant stars and planets."
+
+
+def test_256_labels_are_ranked(each: Classifier) -> None:
+    result = each.classify(STARS, MANY)
     assert result.top_category == "astronomy"
     assert len(result.scores) == 256
+    assert sum(result.scores.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_short_list_keeps_what_the_encoder_gave_it(
+    embedding: EmbeddingScorer, pair: PairScorer
+) -> None:
+    rough = embedding.scores(STARS, MANY, multi_label=False)
+    fine = JointScorer(embedding, pair).scores(STARS, MANY, multi_label=False)
+    few = np.argsort(-rough, kind="stable")[:SHORTLIST]
+    others = np.setdiff1d(np.arange(len(MANY)), few)
+    assert fine[few].sum() == pytest.approx(rough[few].sum(), abs=1e-5)
+    assert fine[others] == pytest.approx(rough[others])
+
+
+@pytest.mark.parametrize("multi_label", [True, False])
+def test_a_short_list_of_all_labels_judges_each(
+    embedding: EmbeddingScorer, pair: PairScorer, multi_label: bool
+) -> None:
+    scores = [
+        scorer.scores(STARS, TOPICS, multi_label=multi_label)
+        for scorer in (embedding, pair, JointScorer(embedding, pair))
+    ]
+    product = scores[1] * np.sqrt(scores[0])
+    wanted = np.sqrt(scores[0] * scores[1]) if multi_label else product / product.sum()
+    assert scores[2] == pytest.approx(wanted, abs=0.02)  # a batch's rows share their scale
 
 
 def test_256_labels_work_with_the_pair_model(pair: PairScorer) -> None:
@@ -103,17 +138,17 @@ def test_256_labels_work_with_the_pair_model(pair: PairScorer) -> None:
     assert scores.sum() == pytest.approx(1, abs=1e-4)
 
 
-def test_few_labels_never_load_the_embedding(pair: PairScorer) -> None:
-    def not_needed() -> EmbeddingScorer:
-        raise AssertionError("the embedding was loaded")
+def test_without_the_encoder_the_pair_model_answers(pair: PairScorer) -> None:
+    def missing() -> EmbeddingScorer:
+        raise ModelUnavailable("the encoder is damaged")
 
-    result = Classifier(pair, not_needed, ClassifyConfig()).classify("hello", TOPICS)
-    assert result.model_id == "tokenflow-classifier"
+    alone = Classifier(pair, missing, ClassifyConfig(strategy="pair")).classify(STARS, TOPICS)
+    assert Classifier(pair, missing, ClassifyConfig()).classify(STARS, TOPICS) == alone
 
 
 @pytest.mark.parametrize("prompt", ["", " \n ", "\u200b", "😀"])
-def test_prompts_without_words_get_scores_all_the_same(either: Classifier, prompt: str) -> None:
-    assert sum(either.classify(prompt, TOPICS).scores.values()) == pytest.approx(1, abs=1e-4)
+def test_prompts_without_words_get_scores_all_the_same(each: Classifier, prompt: str) -> None:
+    assert sum(each.classify(prompt, TOPICS).scores.values()) == pytest.approx(1, abs=1e-4)
 
 
 def test_what_is_wanted_at_the_end_of_a_very_long_prompt_counts(classifier: Classifier) -> None:

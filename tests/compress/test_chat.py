@@ -22,7 +22,9 @@ def compressed(
 ) -> list[dict[str, Any]]:
     which: dict[str, Any] = {"include_last": False, "min_tokens": 100, **more}
     options = CompressionOptions(ratio=0.5)
-    return [dict(m) for m in compress_chat(messages, compressor, options, **which).messages]
+    return [
+        dict(m) for m in compress_chat(messages, lambda text: compressor, options, **which).messages
+    ]
 
 
 def test_only_what_the_user_said_before_is_compressed(compressor: Compressor) -> None:
@@ -66,7 +68,7 @@ def test_content_of_no_known_shape_stays(compressor: Compressor) -> None:
 def test_tokens_are_counted_of_what_would_be_compressed(compressor: Compressor) -> None:
     which: dict[str, Any] = {"include_last": False, "min_tokens": 100}
     tokens = compressible_tokens(CHAT, **which)
-    done = compress_chat(CHAT, compressor, CompressionOptions(ratio=0.5), **which)
+    done = compress_chat(CHAT, lambda text: compressor, CompressionOptions(ratio=0.5), **which)
     assert tokens == sum(c.original_tokens for c in done.compressions) > 100
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tokenflowd.compress.protect import find_clauses, find_spans
+from tokenflowd.compress.protect import find_clauses, find_spans, find_unspaced_clauses
 
 
 def found(text: str, kind: str) -> list[str]:
@@ -49,12 +49,30 @@ def test_a_negation_reaches_over_function_words_and_a_wrapped_line() -> None:
 
 def test_clauses_of_chinese_end_at_its_punctuation() -> None:
     text = "我们不会减少藏书，相反，我们会增加新书。"
-    assert [text[s.start : s.end] for s in find_clauses(text)] == [
+    assert [text[s.start : s.end] for s in find_unspaced_clauses(text)] == [
         "我们不会减少藏书，",
         "相反，",
         "我们会增加新书。",
     ]
-    assert find_clauses("plain English") == []
+    assert find_unspaced_clauses("plain English") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("Um 3:15 Uhr, glaube ich. Ja!", ["Um 3:15 Uhr,", "glaube ich.", "Ja!"]),
+        ("Не сегодня; завтра… 1,4 тонны", ["Не сегодня;", "завтра…", "1,4 тонны"]),
+        ("ليس اليوم، بل غدا؟ نعم", ["ليس اليوم،", "بل غدا؟", "نعم"]),
+        ("आज नहीं। कल हाँ।", ["आज नहीं।", "कल हाँ।"]),
+        ("不是今天，是明天。", ["不是今天，", "是明天。"]),
+        ("am 14. März, um drei.", ["am 14. März,", "um drei."]),
+        ("im Jahr 1968. Es war", ["im Jahr 1968.", "Es war"]),
+        ("eins\nzwei", ["eins", "zwei"]),
+        ("?!", []),
+    ],
+)
+def test_clauses_end_at_the_marks_of_any_script(text: str, clauses: list[str]) -> None:
+    assert [text[span.start : span.end] for span in find_clauses(text)] == clauses
 
 
 @pytest.mark.parametrize(
@@ -69,6 +87,7 @@ def test_hostile_repetition_takes_time_in_proportion(unit: str) -> None:
         started = time.process_time()
         find_spans(text)
         find_clauses(text)
+        find_unspaced_clauses(text)
         return time.process_time() - started
 
     seconds(10_000)

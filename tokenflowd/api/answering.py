@@ -237,11 +237,10 @@ class Answering:
             )
         if not plan.decision.compress:
             return
-        compressor = await self._offload.run(self._services.compressor.get)
         options = CompressionOptions(ratio=ratio)
         started = time.monotonic()
         compressed = await self._offload.run_stoppable(
-            compress_chat, chat.messages, compressor, options, **which
+            compress_chat, chat.messages, self._services.compressor_for, options, **which
         )
         plan.messages = compressed.messages
         plan.compression = compression_record(

@@ -30,7 +30,7 @@ class CompressResource:
         async def work(draft: Draft) -> CompressResponse:
             wanted = await read_json(request, CompressRequest, self._services.config.server)
             draft.input = wanted.text
-            compressor = await self._offload.run(self._services.compressor.get)
+            compressor = await self._offload.run(self._services.compressor_for, wanted.text)
             draft.model = compressor.model.manifest.id
             options = options_of(wanted)
             started = time.monotonic()

@@ -59,7 +59,7 @@ class ModelsResource:
             version=manifest.version,
             task=manifest.task,
             role=role,
-            active=self._services.by_role[role].model_id == manifest.id,
+            active=any(s.model_id == manifest.id for s in self._services.by_role.values()),
             shipped=is_shipped(self._services.catalog.folder(manifest.id)),
             bytes=sum(file.bytes for file in manifest.files.values()),
             licence=manifest.licence,

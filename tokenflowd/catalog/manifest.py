@@ -33,6 +33,7 @@ class Manifest(Struct, frozen=True):
 
     `labels` are in the order of the logits. `window_tokens` is the longest sequence, special
     tokens included, that the engine feeds at once; `max_tokens` is what the model could take.
+    `keeps` is what a compressor's scores are good enough to choose among.
     `temperature` divides the logits before the softmax (Guo et al. 2017, arXiv:1706.04599).
     """
 
@@ -53,6 +54,7 @@ class Manifest(Struct, frozen=True):
     label_descriptions: dict[str, str] = {}
     pooling: str = ""
     subword_prefix: str = ""
+    keeps: Literal["words", "clauses"] = "words"
     opset: int = 0
     quantisation: str = ""
     base: str = ""

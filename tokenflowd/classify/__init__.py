@@ -2,13 +2,14 @@
 
 from tokenflowd.classify.classifier import Classification, Classifier
 from tokenflowd.classify.corrections import CorrectedPrompts, blended
-from tokenflowd.classify.scoring import EmbeddingScorer, PairScorer, Scorer
+from tokenflowd.classify.scoring import EmbeddingScorer, JointScorer, PairScorer, Scorer
 
 __all__ = [
     "Classification",
     "Classifier",
     "CorrectedPrompts",
     "EmbeddingScorer",
+    "JointScorer",
     "PairScorer",
     "Scorer",
     "blended",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tokenflowd.classify.scoring import Scorer
+from tokenflowd.classify.scoring import JointScorer, Scorer
 from tokenflowd.config import ClassifyConfig
+from tokenflowd.errors import ModelUnavailable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,10 @@ class Classification:
 
 
 class Classifier:
-    """Chooses the scorer for a set of categories and names the scores.
+    """Asks the scorer that the settings name, and names the scores.
 
-    `embedding` is called when the sentence encoder is first needed, so that those who never
-    classify into many labels never load it.
+    `embedding` is called when the sentence encoder is needed. The pair model alone answers where
+    that cannot be had.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class Classifier:
         """
         unique = list(dict.fromkeys(categories))
         descriptions = self._settings.descriptions
-        scorer = self._scorer_for(len(unique))
+        scorer = self._scorer()
         scores = scorer.scores(
             prompt,
             [descriptions.get(category, category) for category in unique],
@@ -67,8 +71,15 @@ class Classifier:
         ranked = sorted(zip(unique, scores.tolist(), strict=True), key=lambda pair: -pair[1])
         return Classification(dict(ranked), scorer.model_id)
 
-    def _scorer_for(self, n_categories: int) -> Scorer:
-        strategy = self._settings.strategy
-        if strategy == "auto":
-            strategy = "pair" if n_categories <= self._settings.pair_labels else "embedding"
-        return self._pair if strategy == "pair" else self._embedding()
+    def _scorer(self) -> Scorer:
+        match self._settings.strategy:
+            case "pair":
+                return self._pair
+            case "embedding":
+                return self._embedding()
+            case "both":
+                try:
+                    return JointScorer(self._embedding(), self._pair)
+                except ModelUnavailable as error:
+                    log.error("%s", error.detail)
+                    return self._pair

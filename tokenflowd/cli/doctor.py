@@ -57,13 +57,14 @@ def _models(config: Config, catalog: Catalog) -> Iterator[tuple[bool, str, str]]
     from tokenflowd.errors import ModelUnavailable
 
     active = {
+        config.models.multilingual: "multilingual",
         config.models.compressor: "compressor",
         config.models.classifier: "classifier",
         config.models.embedder: "embedder",
     }
     manifests = {manifest.id: manifest for manifest in catalog.manifests()}
     for model_id, role in active.items():
-        if model_id not in manifests:
+        if model_id and model_id not in manifests:
             try:
                 catalog.folder(model_id)
             except ModelUnavailable as error:

@@ -45,7 +45,7 @@ def compressible_tokens(
 
 def compress_chat(
     messages: Sequence[ChatMessage],
-    compressor: Compressor,
+    compressor_for: Callable[[str], Compressor],
     options: CompressionOptions,
     *,
     include_last: bool,
@@ -54,7 +54,8 @@ def compress_chat(
 ) -> ChatCompression:
     """User texts of at least `min_tokens`, those of the last user turn only if `include_last`.
 
-    System texts, answers, tool calls and tool results stay as they are. Raises Busy, Cancelled.
+    System texts, answers, tool calls and tool results stay as they are. `compressor_for` is asked
+    for each text, as they may be in different languages. Raises Busy, Cancelled.
     """
     question = last_user_text(messages)
     if not include_last and len(question) <= MAX_QUESTION_CHARS:
@@ -65,7 +66,7 @@ def compress_chat(
     def shortened(text: str) -> str:
         if count_tokens(text) < min_tokens:
             return text
-        compressions.append(compressor.compress(text, options, stop=stop))
+        compressions.append(compressor_for(text).compress(text, options, stop=stop))
         return compressions[-1].compressed_text
 
     sent = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokenflowd.compress.budget import Selection, select
 from tokenflowd.compress.cache import KeepProbabilities, ProbabilityCache
 from tokenflowd.compress.llmlingua import choose_words, lingua_windows
-from tokenflowd.compress.protect import find_clauses, find_spans
+from tokenflowd.compress.protect import find_clauses, find_spans, find_unspaced_clauses
 from tokenflowd.compress.question import relevance
 from tokenflowd.compress.tokens import count_tokens
 from tokenflowd.compress.units import (
@@ -187,8 +187,10 @@ class Compressor:
         forced = forced_words(words, forced_at, options.force_reserve_digit)
         words.markers[forced] = False  # what is forced does not ride with anything
         spans = divide_oversized_code(text, spans, budget)
-        if not UNSPACED_LANGUAGES.intersection(self.model.manifest.languages):
+        if self.model.manifest.keeps == "clauses":
             spans += find_clauses(text)
+        elif not UNSPACED_LANGUAGES.intersection(self.model.manifest.languages):
+            spans += find_unspaced_clauses(text)
         if options.preserve is not None:
             for span in spans:
                 if span.kind in options.preserve:

@@ -78,9 +78,13 @@ _PATTERNS: dict[PreserveKind, re.Pattern[str]] = {
 
 
 _HEADING = re.compile(r"(?m)^[ \t]*#{1,6}[ \t]\S.{0,80}$")
-# Up to a comma or a full stop; what has no spaces is not cut into words by a model that
-# cannot read it.
-_CLAUSE = re.compile(r"[^\s、，。；：！？]+[、，。；：！？”’」』）]*")
+# Up to a comma or a full stop of any script, or the line's end. "14. März" and "1,4" go on.
+_MARKS = ",;:.!?…،؛؟।۔、，。；：！？"
+_CLAUSE = re.compile(
+    rf"[^\s{_MARKS}](?:[^{_MARKS}\n]|[,;:.!?](?=\S)|(?<=\D\d)\.|(?<=\D\d\d)\.){{0,400}}"
+    rf"[{_MARKS}”’」』）\"')»]*"
+)
+_UNSPACED_CLAUSE = re.compile(r"[^\s、，。；：！？]+[、，。；：！？”’」』）]*")
 HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
@@ -105,9 +109,14 @@ def find_spans(text: str) -> list[Span]:
 
 
 def find_clauses(text: str) -> list[Span]:
-    """Clauses in scripts without spaces, for models that cannot tell their words apart."""
+    """Clauses, for models that judge single words too roughly to choose among them."""
+    return [Span("clause", *match.span()) for match in _CLAUSE.finditer(text)]
+
+
+def find_unspaced_clauses(text: str) -> list[Span]:
+    """Those in scripts without spaces, whose words some models cannot tell apart."""
     return [
         Span("clause", *match.span())
-        for match in _CLAUSE.finditer(text)
+        for match in _UNSPACED_CLAUSE.finditer(text)
         if HAS_UNSPACED.search(match[0])
     ]

@@ -18,6 +18,8 @@ from tokenflowd.config import PreserveKind
 # What protection adds to a keep probability. More would keep bare numbers and negations of
 # sentences that are gone otherwise; less would lose some.
 PROTECTION = 0.5
+# To a clause that holds something of the kind: nearly every one does, so that it tells less.
+CLAUSE_PROTECTION = 0.2
 # What is left of a word's score each time that it has been there before, and at least: a reader who
 # has met a name needs it less again than a new one.
 REPEATED, LEAST = 0.8, 0.3
@@ -138,11 +140,13 @@ def make_units(
         return Units(firsts, np.zeros(0, np.float32), none, none)
     sizes = np.diff([*firsts.tolist(), len(words)])
     means = np.add.reduceat(scores, firsts) / sizes
+    clauses = np.logical_and.reduceat(clause, firsts)
+    protection = np.where(clauses, CLAUSE_PROTECTION, PROTECTION)
     return Units(
         firsts=firsts,
-        scores=(means + PROTECTION * np.logical_or.reduceat(safe, firsts)).astype(np.float32),
+        scores=(means + protection * np.logical_or.reduceat(safe, firsts)).astype(np.float32),
         forced=np.logical_or.reduceat(forced, firsts),
-        divisible=np.logical_and.reduceat(clause, firsts),
+        divisible=clauses,
     )
 
 

@@ -19,6 +19,8 @@ from tokenflowd.errors import ModelUnavailable
 # and only ids and offsets are kept.
 SLICE_CHARS = 16_384
 SLICES_AT_ONCE = 16
+# What the vocabulary has nothing for is worse than spelled in pieces.
+UNKNOWN_PIECES = 3
 _LAST_WHITESPACE = re.compile(r"\s(?=\S*\Z)")
 
 Ints = NDArray[np.int32]
@@ -66,6 +68,8 @@ class SubwordTokenizer:
         self._suffix = np.array(around.ids[inside[-1] + 1 :], np.int32)
         # SentencePiece and byte-level BPE count the space before a word as part of it.
         self._takes_spaces = any(start == 1 for start, _ in self._tokenizer.encode("a b").offsets)
+        # Byte-level vocabularies lack nothing.
+        self._unknown = self._tokenizer.token_to_id(_unknown_token(self._tokenizer))
         self.special_tokens = len(self._prefix) + len(self._suffix)
         self.pair_special_tokens = self._tokenizer.num_special_tokens_to_add(True)
 
@@ -117,9 +121,14 @@ class SubwordTokenizer:
 
     def knows(self, text: str) -> bool:
         """Whether the vocabulary has something for all of `text`."""
-        unknown = self._tokenizer.token_to_id(_unknown_token(self._tokenizer))
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return unknown is None or unknown not in ids
+        return self._unknown is None or self._unknown not in ids
+
+    def pieces(self, text: str) -> int:
+        """Tokens of a short text, those that the vocabulary lacks counted threefold."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        unknown = 0 if self._unknown is None else ids.count(self._unknown)
+        return len(ids) + (UNKNOWN_PIECES - 1) * unknown
 
     def shorten(self, text: str, limit: int) -> str:
         """`text` itself if it has at most `limit` tokens, else its head and its tail.
