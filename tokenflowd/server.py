@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from aiohttp import web
 
 from tokenflowd.app import build_app
 from tokenflowd.errors import ConfigError
 from tokenflowd.services import Services
+from tokenflowd.sockets import UNIX
 
 # aiohttp waits this long for handlers, twice, before it cancels them; the whole must end
 # within 5 s of a SIGTERM.
@@ -23,8 +27,10 @@ async def serve(
     port: int,
     stop: asyncio.Event,
     on_ready: Callable[[str], None],
+    sockets: Sequence[socket.socket] = (),
 ) -> None:
-    """Answers until `stop` is set. `on_ready` gets the base URL once the socket listens.
+    """Answers until `stop` is set, on `sockets` if any are open already, else on `host` and
+    `port`. `on_ready` gets the base URL, or unix:PATH, once the first of them listens.
 
     Raises ConfigError when the address cannot be had.
     """
@@ -37,17 +43,32 @@ async def serve(
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {host}:{port}: {error.strerror}; is another program using "
-                "it? Name another with --port"
-            ) from error
-        bound = runner.addresses[0]
-        name = "localhost" if bound[0] in ("127.0.0.1", "::1") else bound[0]
-        on_ready(f"http://{name}:{bound[1]}")
+        if sockets:
+            for listener in sockets:
+                await web.SockSite(runner, listener).start()
+        else:
+            await _listen(runner, host, port)
+        on_ready(_url(runner.addresses[0]))
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}; is another program using "
+            "it? Name another with --port"
+        ) from error
+
+
+def _url(address: Any) -> str:
+    """Of a socket's own name, in the form that its family has."""
+    if not isinstance(address, tuple):
+        return f"{UNIX}{os.fsdecode(address)}"
+    host, port = address[:2]
+    if host in ("127.0.0.1", "::1"):
+        host = "localhost"
+    return f"http://{host}:{port}"

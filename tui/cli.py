@@ -13,7 +13,9 @@ from tokenflow_tui.state import State, default_folder
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tokenflow", prog_name="tokenflow-tui")
 @click.option(
-    "--url", envvar="TOKENFLOW_URL", help="The daemon. [default: this machine, PORT or 8000]"
+    "--url",
+    envvar="TOKENFLOW_URL",
+    help="The daemon, or unix:PATH. [default: this machine, PORT or 8000]",
 )
 @click.option(
     "--data-dir",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 CONNECT_S = 2
 SILENCE_S = 120
 
+UNIX = "unix:"  # before a path: the daemon's socket file
+
 
 class DaemonError(Exception):
     """What the daemon, or nobody, said; `str()` is one sentence for people."""
@@ -27,10 +29,12 @@ class Unreachable(DaemonError):
 
 
 class Daemon:
-    """One session for all that the app asks; to be closed when it ends."""
+    """One session for all that the app asks, at a URL or unix:PATH; to be closed when it ends."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        self._socket_file = url.removeprefix(UNIX) if url.startswith(UNIX) else None
+        self._base = self.url if self._socket_file is None else "http://localhost"
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, **query: str | int) -> Any:
@@ -56,7 +60,7 @@ class Daemon:
         from aiohttp import ClientError
 
         try:
-            async with self._opened().post(self.url + path, json=body) as response:
+            async with self._opened().post(self._base + path, json=body) as response:
                 if response.status >= 400:
                     raise DaemonError(await _complaint(response))
                 async for event in events(response.content.iter_any()):
@@ -71,17 +75,18 @@ class Daemon:
     def _opened(self) -> aiohttp.ClientSession:
         """Made at first use: it belongs to the loop that runs then."""
         if self._session is None:
-            from aiohttp import ClientSession, ClientTimeout
+            from aiohttp import ClientSession, ClientTimeout, UnixConnector
 
             timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
-            self._session = ClientSession(timeout=timeout)
+            connector = UnixConnector(self._socket_file) if self._socket_file else None
+            self._session = ClientSession(timeout=timeout, connector=connector)
         return self._session
 
     async def _json(self, method: str, path: str, **more: Any) -> Any:
         from aiohttp import ClientError
 
         try:
-            async with self._opened().request(method, self.url + path, **more) as response:
+            async with self._opened().request(method, self._base + path, **more) as response:
                 if response.status >= 400:
                     raise DaemonError(await _complaint(response))
                 return await response.json() if response.status != 204 else None

@@ -25,7 +25,8 @@ from tokenflowd.errors import (
 log = logging.getLogger("tokenflowd.requests")
 
 OWN_FAULT = "this is a fault of TokenFlow; its log has the details"
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[0-9]{1,5}))?")
+_HTTP_PORT = 80
 _METHODS = "GET, POST, PUT, DELETE"
 _HEADERS = "Authorization, Content-Type"
 _PREFLIGHT_MAX_AGE_S = "600"
@@ -93,8 +94,8 @@ def guard_host(settings: ServerConfig) -> Middleware:
         # The header itself, and what aiohttp makes of it: an absolute-form request target,
         # which only proxies are sent, overrides the header in `request.host`.
         named = [*request.headers.getall(hdrs.HOST, []), request.host]
-        local = _local_hosts(request)
-        if len(named) != 2 or not all(name in allowed or name in local for name in named):
+        port = _port(request)
+        if len(named) != 2 or not all(name in allowed or _is_local(name, port) for name in named):
             raise Forbidden(
                 f"this daemon does not answer as {named[0]!r}; add the name to "
                 "server.allowed_hosts if it should"
@@ -148,12 +149,22 @@ async def guard_content_type(request: web.Request, handler: Handler) -> web.Stre
     return await handler(request)
 
 
-def _local_hosts(request: web.Request) -> set[str]:
-    """This machine's names with the port that the request came in by."""
-    socket_name = request.transport.get_extra_info("sockname") if request.transport else None
-    port = socket_name[1] if isinstance(socket_name, tuple) else None
-    bare = _LOOPBACK_NAMES if port in (80, None) else ()
-    return {*bare, *(f"{name}:{port}" for name in _LOOPBACK_NAMES)}
+def _port(request: web.Request) -> int | None:
+    """The port that the request came in by; None if that was a socket file."""
+    name = request.transport.get_extra_info("sockname") if request.transport else None
+    return name[1] if isinstance(name, tuple) else None
+
+
+def _is_local(host: str, port: int | None) -> bool:
+    """Whether it is a name of this machine, with the port that the request came in by.
+
+    No browser opens a socket file, but a proxy before it passes on what a browser asked for, so
+    the name counts there, too. The port is then the proxy's, or one that a client made up.
+    """
+    local = _LOCAL_HOST.fullmatch(host)
+    if local is None:
+        return False
+    return port is None or port == int(local["port"] or _HTTP_PORT)
 
 
 def _preflight() -> dict[str, str]:

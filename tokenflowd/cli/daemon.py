@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ import click
 from tokenflowd import __version__
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Sequence
+
     from tokenflowd.config import Config
 
 STARTED = time.monotonic()
@@ -17,6 +21,11 @@ STARTED = time.monotonic()
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tokenflowd")
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="HOST:PORT, or unix:PATH: a socket file that only you can open.",
+)
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("-p", "--port", type=int, help="Port; 0 takes a free one. [default: 8000]")
 @click.option(
@@ -31,7 +40,12 @@ STARTED = time.monotonic()
 )
 @click.option("--offline", is_flag=True, help="Never connect to another machine.")
 def main(
-    host: str | None, port: int | None, data_dir: str | None, log_level: str | None, offline: bool
+    listen: str | None,
+    host: str | None,
+    port: int | None,
+    data_dir: str | None,
+    log_level: str | None,
+    offline: bool,
 ) -> None:
     """Answer on http://localhost:8000 until interrupted."""
     import asyncio
@@ -44,6 +58,10 @@ def main(
     from tokenflowd.offline import refuse_other_machines
 
     share_one_heap()
+    if listen is not None:
+        if host is not None or port is not None:
+            raise click.UsageError("--listen says what --host and --port say; name only one")
+        host, port = _host_and_port(listen)
     given = {"host": host, "port": port, "log_level": log_level, "offline": offline or None}
     flags = {name: value for name, value in given.items() if value is not None}
     with errors_for_people():
@@ -56,11 +74,40 @@ def main(
             refuse_other_machines()
         # Offline, no connection may be made past Python's sockets, as uvloop makes them.
         new_loop = asyncio.new_event_loop if config.server.offline else uvloop.new_event_loop
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(_serve(config))
+        with (
+            _opened(config.server.host) as sockets,
+            asyncio.Runner(loop_factory=new_loop) as runner,
+        ):
+            runner.run(_serve(config, sockets))
 
 
-async def _serve(config: Config) -> None:
+def _host_and_port(address: str) -> tuple[str, int | None]:
+    from tokenflowd.sockets import UNIX
+
+    if address.startswith(UNIX):
+        return address, None
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal():
+        raise click.UsageError(f"--listen takes HOST:PORT or unix:PATH, not {address!r}")
+    return host, int(port)
+
+
+@contextlib.contextmanager
+def _opened(host: str) -> Iterator[Sequence[socket.socket]]:
+    """The sockets to answer on, as far as they are no matter of the event loop."""
+    from pathlib import Path
+
+    from tokenflowd.sockets import UNIX, socket_file
+
+    if host.startswith(UNIX):
+        with socket_file(Path(host.removeprefix(UNIX)).expanduser().absolute()) as listener:
+            yield [listener]
+    else:
+        yield []
+
+
+async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
     import asyncio
     import gc
     import logging
@@ -93,4 +140,5 @@ async def _serve(config: Config) -> None:
         port=config.server.port,
         stop=stop,
         on_ready=on_ready,
+        sockets=sockets,
     )

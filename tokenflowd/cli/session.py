@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
+import socket
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +23,7 @@ import click
 from tokenflowd import __version__
 from tokenflowd.config import Config, load_config
 from tokenflowd.errors import AlreadyRunning, TokenFlowError
+from tokenflowd.sockets import UNIX
 from tokenflowd.store.lock import owner_of
 
 # How long to wait for a process that has the data directory but does not answer yet.
@@ -42,10 +46,17 @@ def configuration(data_dir: str | None, **flags: Any) -> Config:
 
 
 class DaemonClient:
-    """Speaks the HTTP API. Raises click.ClickException with the daemon's own sentence."""
+    """Speaks the HTTP API, at a URL or unix:PATH. Raises click.ClickException with the daemon's
+    own sentence."""
 
     def __init__(self, url: str) -> None:
         self.url = url
+        # No proxy, whatever the environment says: this never leaves the machine.
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if url.startswith(UNIX):
+            handlers.append(_SocketFileHandler(url.removeprefix(UNIX)))
+        self._opener = urllib.request.build_opener(*handlers)
+        self._base = "http://localhost" if url.startswith(UNIX) else url
 
     def get(self, path: str, **query: str | int) -> Any:
         wanted = {name: value for name, value in query.items() if value != ""}
@@ -71,7 +82,7 @@ class DaemonClient:
     ) -> Iterator[IO[bytes]]:
         """The answer as a file, for those that come in pieces."""
         request = urllib.request.Request(  # noqa: S310 - always the daemon's own http URL
-            self.url + path,
+            self._base + path,
             method=method,
             data=data,
             headers={
@@ -79,10 +90,8 @@ class DaemonClient:
                 "User-Agent": f"tokenflow-cli/{__version__}",
             },
         )
-        # No proxy, whatever the environment says: this never leaves the machine.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            response = opener.open(request)
+            response = self._opener.open(request)
         except urllib.error.HTTPError as error:
             raise click.ClickException(_detail(error)) from None
         except (urllib.error.URLError, OSError) as error:
@@ -95,6 +104,25 @@ class DaemonClient:
     def _json(self, path: str, *, method: str | None = None, data: bytes | None = None) -> Any:
         with self.open(path, method=method, data=data) as response:
             return json.load(response)
+
+
+class _SocketFileConnection(http.client.HTTPConnection):
+    def __init__(self, host: str, *, path: str, timeout: float | None = None) -> None:
+        super().__init__(host, timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self._path)
+
+
+class _SocketFileHandler(urllib.request.HTTPHandler):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_SocketFileConnection, path=self._path), request)
 
 
 def quoted(name: str) -> str:
