@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tokenflowd.config import Config
+    from tokenflowd.service_manager import Handover
 
 STARTED = time.monotonic()
 
@@ -50,12 +51,14 @@ def main(
     """Answer on http://localhost:8000 until interrupted."""
     import asyncio
     import logging
+    import os
 
     import uvloop
 
     from tokenflowd.cli.session import configuration, errors_for_people
     from tokenflowd.engine.memory import share_one_heap
     from tokenflowd.offline import refuse_other_machines
+    from tokenflowd.service_manager import Handover
 
     share_one_heap()
     if listen is not None:
@@ -65,6 +68,7 @@ def main(
     given = {"host": host, "port": port, "log_level": log_level, "offline": offline or None}
     flags = {name: value for name, value in given.items() if value is not None}
     with errors_for_people():
+        handover = Handover.take(os.environ)
         config = configuration(data_dir, server=flags)
         logging.basicConfig(
             level=config.server.log_level.upper(),
@@ -75,10 +79,10 @@ def main(
         # Offline, no connection may be made past Python's sockets, as uvloop makes them.
         new_loop = asyncio.new_event_loop if config.server.offline else uvloop.new_event_loop
         with (
-            _opened(config.server.host) as sockets,
+            _opened(config.server.host, handover) as sockets,
             asyncio.Runner(loop_factory=new_loop) as runner,
         ):
-            runner.run(_serve(config, sockets))
+            runner.run(_serve(config, sockets, handover))
 
 
 def _host_and_port(address: str) -> tuple[str, int | None]:
@@ -94,20 +98,22 @@ def _host_and_port(address: str) -> tuple[str, int | None]:
 
 
 @contextlib.contextmanager
-def _opened(host: str) -> Iterator[Sequence[socket.socket]]:
+def _opened(host: str, handover: Handover) -> Iterator[Sequence[socket.socket]]:
     """The sockets to answer on, as far as they are no matter of the event loop."""
     from pathlib import Path
 
     from tokenflowd.sockets import UNIX, socket_file
 
-    if host.startswith(UNIX):
+    if handover.sockets:
+        yield handover.sockets
+    elif host.startswith(UNIX):
         with socket_file(Path(host.removeprefix(UNIX)).expanduser().absolute()) as listener:
             yield [listener]
     else:
         yield []
 
 
-async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
+async def _serve(config: Config, sockets: Sequence[socket.socket], handover: Handover) -> None:
     import asyncio
     import gc
     import logging
@@ -122,11 +128,17 @@ async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
     gc.collect()
     gc.freeze()
     stop = asyncio.Event()
+
+    def on_signal() -> None:
+        handover.stopping()
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
 
     def on_ready(url: str) -> None:
         services.store.lock.publish(url)
+        handover.ready(url)
         logging.getLogger("tokenflowd").info(
             "TokenFlow %s answers on %s, %.2f s after its start",
             __version__,
