@@ -26,6 +26,7 @@ PreserveKind = Literal[
     "code", "urls", "emails", "paths", "numbers", "identifiers", "keys", "negations"
 ]
 LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Ratio = Annotated[float, Meta(gt=0, le=1)]
 Positive = Annotated[int, Meta(gt=0)]
@@ -61,6 +62,10 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8000
     log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
+    log_file: bool = False
+    log_max_bytes: Positive = 10 * 1024 * 1024
+    log_backups: Positive = 4
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ("http://localhost:3000", "http://127.0.0.1:3000")
     max_body_bytes: Positive = 8 * 1024 * 1024
@@ -172,6 +177,17 @@ class Config(Settings, frozen=True):
     @property
     def database(self) -> Path:
         return self.home / "tokenflow.db"
+
+    @property
+    def log_file(self) -> Path:
+        return self.home / "logs" / "tokenflowd.log"
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The keys of all providers."""
+        variables = (provider.key_variable for provider in self.providers.values())
+        keys = (self.environment.get(name, "").strip() for name in variables)
+        return frozenset(filter(None, keys))
 
     @property
     def models_dir(self) -> Path:

@@ -22,7 +22,7 @@ def start_daemon(url: str) -> None:
         raise FileNotFoundError("tokenflowd is not installed beside this program")
     port = urlsplit(url).port or 80
     subprocess.Popen(
-        [program, "--port", str(port), "--log-level", "warning"],
+        [program, "--port", str(port), "--log-level", "warning", "--log-file"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -39,6 +39,7 @@ STARTED = time.monotonic()
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="[default: info]",
 )
+@click.option("--log-file", is_flag=True, help="Log to logs/tokenflowd.log in the data directory.")
 @click.option("--offline", is_flag=True, help="Never connect to another machine.")
 def main(
     listen: str | None,
@@ -46,17 +47,18 @@ def main(
     port: int | None,
     data_dir: str | None,
     log_level: str | None,
+    log_file: bool,
     offline: bool,
 ) -> None:
     """Answer on http://localhost:8000 until interrupted."""
     import asyncio
-    import logging
     import os
 
     import uvloop
 
     from tokenflowd.cli.session import configuration, errors_for_people
     from tokenflowd.engine.memory import share_one_heap
+    from tokenflowd.logs import log_as_configured
     from tokenflowd.offline import refuse_other_machines
     from tokenflowd.service_manager import Handover
 
@@ -65,15 +67,19 @@ def main(
         if host is not None or port is not None:
             raise click.UsageError("--listen says what --host and --port say; name only one")
         host, port = _host_and_port(listen)
-    given = {"host": host, "port": port, "log_level": log_level, "offline": offline or None}
+    given = {
+        "host": host,
+        "port": port,
+        "log_level": log_level,
+        "log_file": log_file or None,
+        "offline": offline or None,
+    }
     flags = {name: value for name, value in given.items() if value is not None}
     with errors_for_people():
         handover = Handover.take(os.environ)
         config = configuration(data_dir, server=flags)
-        logging.basicConfig(
-            level=config.server.log_level.upper(),
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
+        if file := log_as_configured(config):
+            click.echo(f"The log is {file}", err=True)
         if config.server.offline:
             refuse_other_machines()
         # Offline, no connection may be made past Python's sockets, as uvloop makes them.

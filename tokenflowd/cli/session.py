@@ -172,10 +172,12 @@ def daemon(config: Config) -> Iterator[DaemonClient]:
 
 @contextlib.contextmanager
 def _own_daemon(config: Config) -> Iterator[str]:
+    from tokenflowd.logs import log_warnings
     from tokenflowd.offline import refuse_other_machines
     from tokenflowd.server import serve
     from tokenflowd.services import Services
 
+    log_warnings(config)
     if config.server.offline:
         refuse_other_machines()
     services = Services(config)
