@@ -185,6 +185,12 @@ class ConfigError(TokenFlowError):
     error = "configuration"
 
 
+class ServiceManagerError(TokenFlowError):
+    """systemd or launchd is not there, or refuses."""
+
+    error = "service manager"
+
+
 class AlreadyRunning(TokenFlowError):
     """Another process owns the data directory."""
 

@@ -17,6 +17,13 @@ UNIX = "unix:"  # before the path, where a host or a URL may stand as well
 _ANSWER_S = 2.0
 
 
+def socket_file_in(host: str) -> Path | None:
+    """The path, if it is one that stands in the host's place."""
+    if not host.startswith(UNIX):
+        return None
+    return Path(host.removeprefix(UNIX)).expanduser().absolute()
+
+
 @contextlib.contextmanager
 def socket_file(path: Path) -> Iterator[socket.socket]:
     """A listening socket at `path`, mode 0600, in a directory of the user's own; the file is

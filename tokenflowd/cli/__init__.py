@@ -16,6 +16,7 @@ from tokenflowd.cli.doctor import doctor
 from tokenflowd.cli.history import history
 from tokenflowd.cli.models import models
 from tokenflowd.cli.providers import providers
+from tokenflowd.cli.service import service
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,5 +35,5 @@ def main(context: click.Context, data_dir: str | None) -> None:
     context.obj = data_dir
 
 
-for command in (ask, compress, classify, history, models, providers, config, doctor):
+for command in (ask, compress, classify, history, models, providers, config, doctor, service):
     main.add_command(command)

@@ -106,14 +106,12 @@ def _host_and_port(address: str) -> tuple[str, int | None]:
 @contextlib.contextmanager
 def _opened(host: str, handover: Handover) -> Iterator[Sequence[socket.socket]]:
     """The sockets to answer on, as far as they are no matter of the event loop."""
-    from pathlib import Path
-
-    from tokenflowd.sockets import UNIX, socket_file
+    from tokenflowd.sockets import socket_file, socket_file_in
 
     if handover.sockets:
         yield handover.sockets
-    elif host.startswith(UNIX):
-        with socket_file(Path(host.removeprefix(UNIX)).expanduser().absolute()) as listener:
+    elif path := socket_file_in(host):
+        with socket_file(path) as listener:
             yield [listener]
     else:
         yield []
