@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from tokenflowd.api.guards import (
 from tokenflowd.api.offload import READ_WORKERS, SERVICE_WORKERS, Offload
 from tokenflowd.api.streams import Streams
 from tokenflowd.services import Services
+from tokenflowd.store import forget_old
 
 
 def build_app(services: Services) -> web.Application:
@@ -40,7 +42,11 @@ def build_app(services: Services) -> web.Application:
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         services.discovery.refresh()
+        forgetting = asyncio.create_task(
+            forget_old(services.store, services.config.history.keep_days)
+        )
         yield
+        forgetting.cancel()
         offload.close()
         reads.close()
         await services.close()

@@ -151,6 +151,10 @@ class GenerateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     max_retry_after_s: Annotated[float, Meta(ge=0)] = 10.0
 
 
+class HistoryConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What the TOML file may hold."""
 
@@ -161,6 +165,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     classify: ClassifyConfig = ClassifyConfig()
     route: RouteConfig = RouteConfig()
     generate: GenerateConfig = GenerateConfig()
+    history: HistoryConfig = HistoryConfig()
     providers: dict[ProviderName, ProviderConfig] = {}
 
 
@@ -188,6 +193,10 @@ class Config(Settings, frozen=True):
         variables = (provider.key_variable for provider in self.providers.values())
         keys = (self.environment.get(name, "").strip() for name in variables)
         return frozenset(filter(None, keys))
+
+    def backups_dir(self) -> Path:
+        """Where `tokenflow history backup` puts those that are given no name."""
+        return self.home / "backups"
 
     @property
     def models_dir(self) -> Path:

@@ -173,6 +173,12 @@ class StoreDegraded(TokenFlowError):
     error = "history unavailable"
 
 
+class BackupError(TokenFlowError):
+    """A copy of the history cannot be made."""
+
+    error = "backup"
+
+
 class ExportError(TokenFlowError):
     """A checkpoint cannot be turned into a model."""
 

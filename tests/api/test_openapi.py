@@ -46,6 +46,7 @@ def test_every_served_route_is_described(document: dict[str, Any]) -> None:
         "/api/providers",
         "/api/history",
         "/api/history/export",
+        "/api/history/vacuum",
         "/api/history/{id}",
         "/api/history/{id}/category",
     }

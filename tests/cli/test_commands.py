@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -137,6 +138,50 @@ def test_history_is_deleted_and_exported(shell: Shell) -> None:
     shell.run("tokenflow", "history", "show", gone, ok=False)
 
 
+def test_the_history_is_backed_up_while_the_daemon_runs(shell: Shell, daemon_url: str) -> None:
+    shell.run("tokenflow", "compress", stdin="to keep twice")
+    made = Path(shell.run("tokenflow", "history", "backup").stdout.strip())
+    assert made.parent == Path(shell.environment["TOKENFLOW_HOME"]) / "backups"
+    assert made.parent.stat().st_mode & 0o777 == 0o700
+    elsewhere = shell.home / "elsewhere"
+    elsewhere.mkdir()
+    made.rename(elsewhere / "tokenflow.db")
+    restored = shell.run("tokenflow", "--data-dir", str(elsewhere), "history").stdout
+    assert "to keep twice" in restored
+
+
+def test_the_history_is_backed_up_without_a_daemon_and_never_over_a_file(shell: Shell) -> None:
+    shell.run("tokenflow", "compress", stdin="to keep twice")
+    shell.run("tokenflow", "history", "backup", "copy.db")
+    with contextlib.closing(sqlite3.connect(shell.home / "copy.db")) as copy:
+        assert copy.execute("SELECT input FROM history").fetchall() == [("to keep twice",)]
+    done = shell.run("tokenflow", "history", "backup", "copy.db", ok=False)
+    assert "copy.db exists already; it was left as it is" in done.stderr
+
+
+def test_space_is_given_back_while_the_daemon_runs(shell: Shell, daemon_url: str) -> None:
+    shell.run("tokenflow", "compress", stdin="a long text " * 20_000)
+    listed = json.loads(shell.run("tokenflow", "history", "list", "--json").stdout)
+    database = Path(shell.environment["TOKENFLOW_HOME"]) / "tokenflow.db"
+    shell.run("tokenflow", "history", "delete", listed[0]["id"])
+    assert "MB given back" in shell.run("tokenflow", "history", "vacuum").stdout
+    assert database.stat().st_size < 200_000
+
+
+def test_old_requests_are_forgotten_as_the_settings_say(shell: Shell) -> None:
+    shell.run("tokenflow", "compress", stdin="an old text")
+    home = Path(shell.environment["TOKENFLOW_HOME"])
+    with contextlib.closing(sqlite3.connect(home / "tokenflow.db")) as by_hand:
+        by_hand.execute("UPDATE requests SET created_at = '2026-01-01T00:00:00.000Z'")
+        by_hand.commit()
+    assert "an old text" in shell.run("tokenflow", "history").stdout
+    (home / "config.toml").write_text("[history]\nkeep_days = 30\n")
+    shell.run("tokenflow", "compress", stdin="a new text")
+    listed = shell.run("tokenflow", "history").stdout
+    assert "an old text" not in listed
+    assert "a new text" in listed
+
+
 def test_a_request_is_relabelled_and_back(shell: Shell, daemon_url: str) -> None:
     classify = ("classify", "Simmer the onions.", "-c", "sports", "-c", "cooking")
     assert shell.run("tokenflow", *classify).stdout.startswith("cooking")
@@ -163,6 +208,7 @@ def test_a_request_is_relabelled_and_back(shell: Shell, daemon_url: str) -> None
         (("history", "relabel", "nothing"), "", "--undo"),
         (("history", "relabel", "nothing", "code", "--undo"), "", "--undo"),
         (("history", "list", "--since", "today"), "", "$.since"),
+        (("history", "backup"), "", "there is no history to back up"),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(

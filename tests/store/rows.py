@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from tokenflowd.store import (
@@ -30,6 +31,11 @@ def compression(source: str = "some long text", **more: Any) -> RequestRecord:
 def classification(prompt: str = "what is 2 + 2?", category: str = "reasoning") -> RequestRecord:
     found = ClassificationRecord(category, 0.9, {category: 0.9, "other": 0.1}, False, "big-model")
     return RequestRecord("classify", "test", input=prompt, model="m", classification=found)
+
+
+def large() -> RequestRecord:
+    """One that takes several steps to copy: 8 MB."""
+    return RequestRecord("compress", "test", input=os.urandom(4_000_000).hex())
 
 
 def generation(prompt: str = "why?", answer: str = "because", **more: Any) -> RequestRecord:

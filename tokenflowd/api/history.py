@@ -1,5 +1,5 @@
-"""GET /api/history, /api/history/export; GET and DELETE /api/history/{id}; PUT and DELETE
-/api/history/{id}/category."""
+"""GET /api/history, /api/history/export; POST /api/history/vacuum; GET and DELETE
+/api/history/{id}; PUT and DELETE /api/history/{id}/category."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from aiohttp import web
 from tokenflowd.api.bodies import read_json, read_query
 from tokenflowd.api.guards import json_response
 from tokenflowd.api.offload import Offload
-from tokenflowd.api.schemas import Correction, CorrectionRequest, HistoryPage, HistoryQuery
+from tokenflowd.api.schemas import (
+    Correction,
+    CorrectionRequest,
+    HistoryPage,
+    HistoryQuery,
+    Vacuumed,
+)
 from tokenflowd.errors import NotFound, StoreDegraded
 from tokenflowd.services import Services
 from tokenflowd.store import Filter
@@ -87,6 +93,10 @@ class HistoryResource:
                 chunk = await self._reads.run(_lines, rows)
             await response.write_eof()
         return response
+
+    async def vacuum(self, request: web.Request) -> web.Response:
+        done = await asyncio.wrap_future(self._store.vacuum())
+        return json_response(Vacuumed(done.before, done.after))
 
     async def _written(self, outcome: Future[bool]) -> bool:
         """What the store says. Raises StoreDegraded when it cannot write."""

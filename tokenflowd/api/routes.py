@@ -44,6 +44,7 @@ from tokenflowd.api.schemas import (
     SelectRequest,
     UsedModel,
     UseModelRequest,
+    Vacuumed,
 )
 from tokenflowd.api.streams import Streams
 from tokenflowd.services import Services
@@ -165,6 +166,13 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
             history.export,
             "The whole history, oldest first, as JSON Lines",
             media_type="application/x-ndjson",
+        ),
+        route(
+            "POST",
+            "/api/history/vacuum",
+            history.vacuum,
+            "Give back the space of what was deleted; answers wait meanwhile",
+            Vacuumed,
         ),
         route(
             "GET",

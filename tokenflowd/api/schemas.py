@@ -238,6 +238,11 @@ class Correction(Struct, frozen=True):
     corrected_category: str
 
 
+class Vacuumed(Struct, frozen=True):
+    bytes_before: int
+    bytes_after: int
+
+
 class ModelState(Struct, frozen=True):
     id: str
     ready: bool

@@ -1,12 +1,16 @@
-"""tokenflow history: find requests again, and correct them."""
+"""tokenflow history: find requests again, correct them, and look after their file."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from tokenflowd.config import Config
 
 KINDS = ("compress", "classify", "generate", "select", "chat")
 
@@ -115,6 +119,63 @@ def export(data_dir: str | None) -> None:
         client.open("/api/history/export") as lines,
     ):
         shutil.copyfileobj(lines, sys.stdout.buffer)
+
+
+@history.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.pass_obj
+def backup(data_dir: str | None, file: Path | None) -> None:
+    """Copy the history, checked, to FILE. [default: a dated file in the data directory's backups]
+
+    The daemon may run and write meanwhile.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    from tokenflowd.cli.session import configuration, errors_for_people
+    from tokenflowd.store import back_up
+
+    with errors_for_people():
+        config = configuration(data_dir)
+        target = file or _dated_backup(config)
+        console = Console(stderr=True)
+        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+        with Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as bar:
+            task = bar.add_task("copying", total=None)
+
+            def show(copied: int, total: int) -> None:
+                step = "checking" if copied == total else "copying"
+                bar.update(task, completed=copied, total=total, description=step)
+
+            back_up(config.database, target, show)
+    click.echo(target)
+
+
+@history.command()
+@click.pass_obj
+def vacuum(data_dir: str | None) -> None:
+    """Give back the disk space of what was deleted. Answers wait meanwhile."""
+    from tokenflowd.cli.compress import working
+    from tokenflowd.cli.session import configuration, daemon, errors_for_people
+
+    with errors_for_people(), daemon(configuration(data_dir)) as client, working("vacuuming"):
+        sizes = client.post("/api/history/vacuum", {})
+    before, after = sizes["bytes_before"] / 1e6, sizes["bytes_after"] / 1e6
+    click.echo(f"{before:.1f} → {after:.1f} MB: {before - after:.1f} MB given back")
+
+
+def _dated_backup(config: Config) -> Path:
+    from datetime import UTC, datetime
+
+    from tokenflowd.errors import BackupError
+
+    try:
+        config.backups_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackupError(f"{config.backups_dir} cannot be made: {error.strerror}") from error
+    return config.backups_dir / f"tokenflow-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.db"
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The history in SQLite: one writer, many readers. Rows stay in here."""
 
+from tokenflowd.store.backup import back_up
 from tokenflowd.store.history import Filter, History
 from tokenflowd.store.metrics import Metrics
 from tokenflowd.store.records import (
@@ -12,6 +13,7 @@ from tokenflowd.store.records import (
     iso_time,
     new_id,
 )
+from tokenflowd.store.retention import forget_old
 from tokenflowd.store.store import Store
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "Metrics",
     "RequestRecord",
     "Store",
+    "back_up",
+    "forget_old",
     "iso_time",
     "new_id",
 ]

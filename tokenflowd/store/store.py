@@ -7,6 +7,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from tokenflowd.errors import Busy, StoreDegraded
 from tokenflowd.store.database import open_for_writing
 from tokenflowd.store.history import History
 from tokenflowd.store.lock import DirectoryLock
@@ -30,6 +32,12 @@ log = logging.getLogger(__name__)
 
 # Records in one commit. A commit waits for the disk (about 4 ms), so under load many share it.
 BATCH = 256
+# Old requests that go in one commit: no more than these, nor for longer (a long text's words take
+# their time to leave the index), so that an answer's record waits no longer than for a few others.
+EXPIRED_AT_ONCE = 100
+EXPIRY_S = 0.02
+# Instructions of SQLite's machine between two looks at whether the store closes: hundreds of rows.
+_STEPS = 1000
 _JSON = (dict, list, tuple)
 
 
@@ -39,11 +47,24 @@ class _Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class _DeleteSome:
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Uncorrect:
     request_id: str
 
 
-_Work = RequestRecord | CorrectionRecord | _Delete | _Uncorrect
+@dataclass(frozen=True, slots=True)
+class Vacuumed:
+    """Bytes of the database, before and after."""
+
+    before: int
+    after: int
+
+
+_Work = RequestRecord | CorrectionRecord | _Delete | _DeleteSome | _Uncorrect
 _Task = tuple[_Work, "Future[bool]"]
 
 
@@ -63,7 +84,8 @@ class Store:
         self.metrics = Metrics(path)
         self.problem: str | None = None
         self.corrections_version = 0  # another one whenever the corrections may be others
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_Task | Future[Vacuumed] | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -76,6 +98,11 @@ class Store:
         """Resolves to whether there was such a request. Texts that nothing else uses go, too."""
         return self._submit(_Delete(request_id))
 
+    def delete_some(self, before: str) -> Future[bool]:
+        """Deletes the oldest of the requests that were made before that ISO 8601 time. Resolves
+        to whether there were any; there may be more."""
+        return self._submit(_DeleteSome(before))
+
     def correct(self, correction: CorrectionRecord) -> Future[bool]:
         """Resolves to whether there was such a request. A correction before it is replaced."""
         return self._submit(correction)
@@ -84,8 +111,17 @@ class Store:
         """Resolves to whether there was such a correction."""
         return self._submit(_Uncorrect(request_id))
 
+    def vacuum(self) -> Future[Vacuumed]:
+        """Gives the space of what was deleted back to the file system; what else is written waits
+        meanwhile. Resolves to the sizes. Raises Busy while somebody reads for long, and
+        StoreDegraded."""
+        future: Future[Vacuumed] = Future()
+        self._tasks.put(future)
+        return future
+
     def close(self) -> None:
         """Writes what waits, then gives the directory back."""
+        self._closing.set()
         self._tasks.put(None)
         self._thread.join()
         self._db.conn.close()
@@ -103,8 +139,12 @@ class Store:
             while len(batch) < BATCH and not self._tasks.empty():
                 batch.append(self._tasks.get())
             closing = None in batch
-            if tasks := [task for task in batch if task is not None]:
+            if tasks := [task for task in batch if isinstance(task, tuple)]:
                 self._commit(tasks)
+            for future in batch:
+                # One whose caller was cancelled is not begun.
+                if isinstance(future, Future) and future.set_running_or_notify_cancel():
+                    self._vacuum(future)
 
     def _commit(self, tasks: list[_Task]) -> None:
         connection = self._db.conn
@@ -138,6 +178,19 @@ class Store:
             if future.set_running_or_notify_cancel():
                 future.set_result(outcome)
 
+    def _vacuum(self, future: Future[Vacuumed]) -> None:
+        connection = self._db.conn
+        # A vacuum may take minutes, but the process has to end within seconds.
+        connection.set_progress_handler(self._closing.is_set, _STEPS)
+        try:
+            future.set_result(_vacuum(connection))
+        except Busy as error:
+            future.set_exception(error)
+        except sqlite3.Error as error:
+            future.set_exception(StoreDegraded(f"the history cannot be vacuumed: {error}"))
+        finally:
+            connection.set_progress_handler(None, 0)
+
 
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
@@ -152,6 +205,8 @@ def _do(connection: sqlite3.Connection, task: _Work) -> bool:
             return _correct(connection, task)
         case _Delete():
             return _delete(connection, task.request_id)
+        case _DeleteSome():
+            return _delete_some(connection, task.before)
         case _Uncorrect():
             return _uncorrect(connection, task.request_id)
 
@@ -243,6 +298,19 @@ def _delete(connection: sqlite3.Connection, request_id: str) -> bool:
     return bool(deleted)
 
 
+def _delete_some(connection: sqlite3.Connection, before: str) -> bool:
+    old = connection.execute(
+        "SELECT id FROM requests WHERE created_at < ? ORDER BY created_at LIMIT ?",
+        (before, EXPIRED_AT_ONCE),
+    ).fetchall()
+    deadline = time.monotonic() + EXPIRY_S
+    for (request_id,) in old:
+        _delete(connection, request_id)
+        if time.monotonic() > deadline:
+            break
+    return bool(old)
+
+
 def _correct(connection: sqlite3.Connection, correction: CorrectionRecord) -> bool:
     # From the request itself: it may have been deleted since it was read.
     cursor = connection.execute(
@@ -264,3 +332,23 @@ def _correct(connection: sqlite3.Connection, correction: CorrectionRecord) -> bo
 def _uncorrect(connection: sqlite3.Connection, request_id: str) -> bool:
     cursor = connection.execute("DELETE FROM corrections WHERE request_id = ?", (request_id,))
     return bool(cursor.rowcount)
+
+
+def _vacuum(connection: sqlite3.Connection) -> Vacuumed:
+    # The vacuumed database goes through the log; only when nobody reads the file before it can
+    # that be emptied again, and the file become smaller.
+    if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise Busy("the history is being read (an export? a backup?): try again when that is done")
+    before = _size(connection)
+    # Words of deleted texts are only marked as such in the index until its parts are merged.
+    connection.execute("INSERT INTO requests_fts (requests_fts) VALUES ('optimize')")
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return Vacuumed(before, _size(connection))
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    pages, page_size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+    )
+    return int(pages * page_size)
