@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,9 @@ from tokenflowd.server import serve
 from tokenflowd.services import Services
 
 KEY = "canary-key-51c2f0"  # must never be seen anywhere but in a request's Authorization
+# The developer's own keyring has no part in a test either.
+NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+os.environ.update(NO_KEYRING)
 TEXTS = Path(tokenflowd.__file__).parent / "export" / "texts"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.conftest import KEY, LOCAL_PROVIDERS, NOWHERE
+from tests.conftest import KEY, LOCAL_PROVIDERS, NO_KEYRING, NOWHERE
 from tests.upstream import Upstream
 from tokenflowd.store.lock import owner_of
 
@@ -33,6 +33,7 @@ class Program:
             "TOKENFLOW_HOME": str(home),
             "GROQ_API_KEY": KEY,
             "GROQ_API_BASE_URL": upstream.url,
+            **NO_KEYRING,
         }
         self._processes: list[subprocess.Popen[bytes]] = []
         self._port: int | None = None

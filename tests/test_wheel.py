@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import NO_KEYRING
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -61,7 +63,11 @@ def test_an_empty_environment_elsewhere_compresses_and_classifies(
         check=True,
         cwd=tmp_path,
     )
-    environment = {"PATH": os.environ["PATH"], "TOKENFLOW_HOME": str(tmp_path / "home")}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "TOKENFLOW_HOME": str(tmp_path / "home"),
+        **NO_KEYRING,
+    }
 
     def tokenflow(*arguments: str) -> str:
         return subprocess.run(

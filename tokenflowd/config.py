@@ -174,6 +174,7 @@ class Config(Settings, frozen=True):
 
     home: Path = Path()
     environment: Mapping[str, str] = {}
+    dotenv: frozenset[str] = frozenset()  # the names in it that came from a .env file
 
     @property
     def file(self) -> Path:
@@ -215,8 +216,8 @@ def load_config(
     `home` is, in this order, the argument, TOKENFLOW_HOME, the user's data directory.
     Raises ConfigError, naming the file, the variable and the field that is wrong.
     """
-    variables = dict(os.environ if environment is None else environment)
-    variables = {**_dotenv(Path(".env")), **variables}
+    given = dict(os.environ if environment is None else environment)
+    variables = {**_dotenv(Path(".env")), **given}
     home = (home or _home_from(variables)).expanduser().absolute()
     variables = {**_dotenv(home / ".env"), **variables}
 
@@ -238,6 +239,7 @@ def load_config(
         **{name: getattr(settings, name) for name in Settings.__struct_fields__},
         home=home,
         environment=variables,
+        dotenv=frozenset(variables) - frozenset(given),
     )
 
 

@@ -197,6 +197,12 @@ class ServiceManagerError(TokenFlowError):
     error = "service manager"
 
 
+class KeyringUnavailable(TokenFlowError):
+    """The system's keyring is missing, locked or fails."""
+
+    error = "keyring"
+
+
 class AlreadyRunning(TokenFlowError):
     """Another process owns the data directory."""
 

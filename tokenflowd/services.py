@@ -16,6 +16,7 @@ from tokenflowd.config import Config
 from tokenflowd.engine import EncoderModel, TokenizerShelf, load_model
 from tokenflowd.errors import ModelUnavailable
 from tokenflowd.generate import Discovery, Generator, ProviderClient, Providers
+from tokenflowd.keys import Keys
 from tokenflowd.route import Corrector, Rankings, Router
 from tokenflowd.store import Store
 
@@ -74,9 +75,8 @@ class Services:
     def __init__(self, config: Config) -> None:
         """Raises AlreadyRunning, ConfigError and StoreDegraded."""
         self.config = config
-        self.providers = Providers(
-            config.providers, config.environment, offline=config.server.offline
-        )
+        self.keys = Keys(config)
+        self.providers = Providers(config.providers, self.keys.get, offline=config.server.offline)
         self.rankings = Rankings(config.route, self.providers)
         self.router = Router(config.route, self.rankings, self.providers)
         self.generator = Generator(ProviderClient(config.generate), config.generate)
@@ -98,13 +98,15 @@ class Services:
         self.corrector = Corrector(config.route, self.store, self.embedder.get)
 
     def load(self) -> None:
-        """Loads the active models at once; one that cannot be used leaves its problem behind."""
+        """Loads the active models and the keys at once; what cannot be used leaves its problem
+        behind."""
         # What takes the time (reading, hashing, building sessions) releases the GIL.
         active: list[OnDemand[Any]] = [self.compressor, self.classifier]
         if self.config.classify.strategy != "pair":
             active.append(self.embedder)
-        with ThreadPoolExecutor(len(active) + 1) as pool:
+        with ThreadPoolExecutor(len(active) + 2) as pool:
             pool.submit(count_tokens, "")
+            pool.submit(self.keys.load)
             for loading in [pool.submit(model.get) for model in active]:
                 try:
                     loading.result()

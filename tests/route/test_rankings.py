@@ -14,7 +14,7 @@ from tokenflowd.route import DEFAULT_CATEGORIES, Rankings
 
 def rankings(home: Path, environment: dict[str, str] | None = None, **route: Any) -> Rankings:
     config = config_in(home, route=route)
-    return Rankings(config.route, Providers(config.providers, environment or {}))
+    return Rankings(config.route, Providers(config.providers, (environment or {}).get))
 
 
 def test_every_default_category_has_a_shipped_ranking() -> None:

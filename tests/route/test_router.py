@@ -21,7 +21,7 @@ class World:
 
     def __init__(self, home: Path, environment: dict[str, str], **route: Any) -> None:
         config = config_in(home, environment=environment, route=route)
-        self.providers = Providers(config.providers, config.environment)
+        self.providers = Providers(config.providers, config.environment.get)
         rankings = Rankings(config.route, self.providers)
         self.router = Router(config.route, rankings, self.providers)
 

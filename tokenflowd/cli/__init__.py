@@ -14,6 +14,7 @@ from tokenflowd.cli.compress import compress
 from tokenflowd.cli.config import config
 from tokenflowd.cli.doctor import doctor
 from tokenflowd.cli.history import history
+from tokenflowd.cli.keys import keys
 from tokenflowd.cli.models import models
 from tokenflowd.cli.providers import providers
 from tokenflowd.cli.service import service
@@ -35,5 +36,7 @@ def main(context: click.Context, data_dir: str | None) -> None:
     context.obj = data_dir
 
 
-for command in (ask, compress, classify, history, models, providers, config, doctor, service):
+for command in (
+    ask, compress, classify, history, models, providers, keys, config, doctor, service
+):
     main.add_command(command)

@@ -48,9 +48,20 @@ def _findings(config: Config) -> Iterator[tuple[bool, str, str]]:
         if owner
         else ("not running; `tokenflowd` starts it"),
     )
+    yield from _keys(config)
+
+
+def _keys(config: Config) -> Iterator[tuple[bool, str, str]]:
+    from tokenflowd.keys import Keys
+
+    keys = Keys(config)
     for provider in config.providers.values():
         if name := provider.key_variable:
-            yield True, "key", f"{name} is {'set' if config.environment.get(name) else 'not set'}"
+            if source := keys.source(name):
+                yield True, "key", f"{name} is set in {source}"
+            else:
+                why = f" ({keys.problem})" if keys.problem else ""
+                yield True, "key", f"{name} is not set{why}"
 
 
 def _models(config: Config, catalog: Catalog) -> Iterator[tuple[bool, str, str]]:

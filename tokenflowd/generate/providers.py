@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -21,8 +21,14 @@ class Provider:
 
     name: str
     settings: ProviderConfig
-    key: str = field(repr=False)
+    find_key: Callable[[str], str | None] = field(repr=False)
     offline: bool = False
+
+    @property
+    def key(self) -> str:
+        """Empty if it has none, or needs none."""
+        variable = self.settings.key_variable
+        return (self.find_key(variable) or "").strip() if variable else ""
 
     @cached_property
     def base_url(self) -> str:
@@ -91,20 +97,17 @@ class Candidate:
 
 
 class Providers(Mapping[str, Provider]):
-    """All that the config names, in its order."""
+    """All that the config names, in its order. `find_key` gets the variable of a key."""
 
     def __init__(
         self,
         settings: Mapping[str, ProviderConfig],
-        environment: Mapping[str, str],
+        find_key: Callable[[str], str | None],
         *,
         offline: bool = False,
     ) -> None:
         self._by_name = {
-            name: Provider(
-                name, provider, environment.get(provider.key_variable, "").strip(), offline
-            )
-            for name, provider in settings.items()
+            name: Provider(name, provider, find_key, offline) for name, provider in settings.items()
         }
 
     def __getitem__(self, name: str) -> Provider:

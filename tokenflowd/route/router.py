@@ -124,9 +124,10 @@ class Router:
             for candidate in candidates
             if candidate.provider.settings.key_variable and not candidate.provider.offline
         )
-        set_key = f"set {' or '.join(keys)} in the environment or in .env and restart, or " * bool(
-            keys
-        )
+        set_key = (
+            f"set {' or '.join(keys)} in the environment, in .env or with `tokenflow keys set` and "
+            "restart, or "
+        ) * bool(keys)
         places = ", ".join(
             f"{provider.name} at {provider.base_url}"
             for provider in self._providers.values()
