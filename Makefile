@@ -3,7 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-export test-llm lint bench models-train models-eval screenshots clean
+# The lock names every package of the tests with the hashes of its files, as they are for Python 3.11
+# on Linux, where CI runs. Another Python or system may need other packages, which a lock made here
+# cannot name: there, the ranges of pyproject.toml and tests/constraints.txt count.
+IS_LOCKED := $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info[:2] == (3, 11) and sys.platform == "linux"))')
+
+.PHONY: run test test-export test-llm lint lock audit bench models-train models-eval screenshots clean
 
 run: $(VENV)/run.stamp  ## start the daemon on http://localhost:8000
 	$(BIN)/tokenflowd
@@ -23,6 +28,16 @@ lint: $(VENV)/test.stamp  ## style, types, and who may import whom
 	mkdir -p $(VENV)/types && ln -sfn $(CURDIR)/tui $(VENV)/types/tokenflow_tui
 	MYPYPATH=$(VENV)/types $(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+lock: $(VENV)/tools.stamp  ## requirements.lock after a change of pyproject.toml; remove it first for newer releases
+	@test -n "$(IS_LOCKED)" || { echo "The lock is for Python 3.11 on Linux: make lock PYTHON=python3.11" >&2; exit 1; }
+	env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null $(VENV)/tools/bin/pip-compile --quiet \
+	  --no-header --generate-hashes --allow-unsafe --strip-extras --no-emit-options \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --extra test --constraint tests/constraints.txt --output-file requirements.lock pyproject.toml
+
+audit: $(VENV)/tools.stamp  ## known vulnerabilities in what is locked; asks the network
+	$(VENV)/tools/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict
 
 bench: $(VENV)/bench.stamp  ## ours against llmlingua and transformers, in one run (10 GB of memory)
 	$(BIN)/python -m benchmarks --plot docs/speed.png
@@ -44,14 +59,27 @@ screenshots: $(VENV)/test.stamp  ## the pictures of the terminal client, in docs
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(VENV)/run.stamp: pyproject.toml
+$(VENV)/venv.stamp:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "TokenFlow needs Python 3.11 or newer: make run PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/run.stamp: pyproject.toml $(VENV)/venv.stamp
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/test.stamp: $(VENV)/run.stamp tests/constraints.txt
+$(VENV)/test.stamp: pyproject.toml requirements.lock tests/constraints.txt $(VENV)/venv.stamp
+ifdef IS_LOCKED
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+else
 	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[test]'
+endif
+	touch $@
+
+$(VENV)/tools.stamp:
+	$(PYTHON) -m venv $(VENV)/tools
+	$(VENV)/tools/bin/python -m pip install --quiet pip-audit pip-tools
 	touch $@
 
 $(VENV)/export.stamp: $(VENV)/test.stamp
