@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The share of the full size that `make soak` runs.
+SOAK ?= 1
 
 # The lock names every package of the tests with the hashes of its files, as they are for Python 3.11
 # on Linux, where CI runs. Another Python or system may need other packages, which a lock made here
 # cannot name: there, the ranges of pyproject.toml and tests/constraints.txt count.
 IS_LOCKED := $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info[:2] == (3, 11) and sys.platform == "linux"))')
 
-.PHONY: run test test-export test-llm lint lock audit bench models-train models-eval screenshots clean
+.PHONY: run test test-export test-llm soak lint lock audit bench models-train models-eval screenshots clean
 
 run: $(VENV)/run.stamp  ## start the daemon on http://localhost:8000
 	$(BIN)/tokenflowd
@@ -21,6 +23,9 @@ test-export: $(VENV)/export.stamp  ## exports, parity with llmlingua; needs torc
 
 test-llm: $(VENV)/llm.stamp  ## answers of a real small model; builds llama-cpp-python (minutes)
 	$(BIN)/python -m pytest tests/local_llm
+
+soak: $(VENV)/test.stamp  ## load, kills and hostile input at full size (half an hour); SOAK=0.01 for less
+	$(BIN)/python -m pytest --soak $(SOAK) $(if $(SOAK_JSON),--soak-json $(SOAK_JSON))
 
 lint: $(VENV)/test.stamp  ## style, types, and who may import whom
 	$(BIN)/ruff check .

@@ -24,6 +24,8 @@ from tokenflowd.engine import EncoderModel, load_model
 from tokenflowd.server import serve
 from tokenflowd.services import Services
 
+pytest_plugins = ["tests.soak"]
+
 KEY = "canary-key-51c2f0"  # must never be seen anywhere but in a request's Authorization
 # The developer's own keyring has no part in a test either.
 NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
