@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.conftest import KEY, LOCAL_PROVIDERS, NO_KEYRING, NOWHERE
+from tests.conftest import KEY, LOCAL_PROVIDERS, NO_KEYRING, NOWHERE, Answer
 from tests.upstream import Upstream
 from tokenflowd.store.lock import owner_of
 
@@ -24,8 +24,10 @@ PATIENCE_S = 30.0
 class Program:
     """tokenflowd as a process, always with the same home; a provider behind it."""
 
-    def __init__(self, home: Path, upstream: Upstream) -> None:
+    def __init__(self, home: Path, upstream: Upstream, *flags: str, umask: int = -1) -> None:
         self.home = home
+        self._flags = flags
+        self._umask = umask
         nowhere = [f'[providers.{name}]\nbase_url = "{NOWHERE}"\n' for name in LOCAL_PROVIDERS]
         (home / "config.toml").write_text("\n".join(nowhere))
         self._environment = {
@@ -46,13 +48,22 @@ class Program:
         """The same once more, where it was before."""
         return self._start(urlsplit(url).port or 0)
 
-    def _start(self, port: int) -> subprocess.Popen[bytes]:
+    def launch(self, log: Path, port: int = 0) -> subprocess.Popen[bytes]:
+        """Returns at once: it may never answer."""
         program = str(Path(sysconfig.get_path("scripts"), "tokenflowd"))
-        with (self.home / "daemon.log").open("ab") as log:
+        with log.open("ab") as errors:
             process = subprocess.Popen(
-                [program, "--port", str(port)], cwd=self.home, env=self._environment, stderr=log
+                [program, "--port", str(port), *self._flags],
+                cwd=self.home,
+                env=self._environment,
+                stderr=errors,
+                umask=self._umask,
             )
         self._processes.append(process)
+        return process
+
+    def _start(self, port: int) -> subprocess.Popen[bytes]:
+        process = self.launch(self.home / "daemon.log", port)
         deadline = time.monotonic() + PATIENCE_S
         while True:
             owner = owner_of(self.home)
@@ -71,13 +82,23 @@ class Program:
         assert self._port
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
 
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """Names of headers have underscores for hyphens."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        content = None if body is None else json.dumps(body)
+        if content is not None:
+            named = {"Content-Type": "application/json"} | named
+        with contextlib.closing(self.connection()) as connection:
+            connection.request(method, path, content, named)
+            response = connection.getresponse()
+            told = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, told, response.read())
+
     def recorded(self, request_id: str) -> dict[str, Any]:
         """The row as the running daemon tells it; {} if there is none."""
-        with contextlib.closing(self.connection()) as connection:
-            connection.request("GET", f"/api/history/{request_id}")
-            response = connection.getresponse()
-            row: dict[str, Any] = json.load(response)
-            return row if response.status == 200 else {}
+        answer = self.request("GET", f"/api/history/{request_id}")
+        row: dict[str, Any] = answer.json
+        return row if answer.status == 200 else {}
 
     def integrity(self) -> str:
         database = f"file:{self.home / 'tokenflow.db'}?mode=ro"
@@ -85,9 +106,7 @@ class Program:
             return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
 
     def health(self) -> Any:
-        with contextlib.closing(self.connection()) as connection:
-            connection.request("GET", "/healthz")
-            return json.load(connection.getresponse())
+        return self.request("GET", "/healthz").json
 
     def log(self) -> str:
         return (self.home / "daemon.log").read_text()

@@ -16,7 +16,7 @@ from tokenflowd.api.guards import (
     guard_origin,
 )
 from tokenflowd.api.offload import READ_WORKERS, SERVICE_WORKERS, Offload
-from tokenflowd.api.streams import Streams
+from tokenflowd.api.streams import Streams, cut_off_stalled
 from tokenflowd.services import Services
 from tokenflowd.store import forget_old
 
@@ -29,6 +29,7 @@ def build_app(services: Services) -> web.Application:
     app = web.Application(
         client_max_size=settings.max_body_bytes,
         middlewares=[
+            cut_off_stalled,
             answer_errors,
             guard_host(settings),
             guard_origin(settings),

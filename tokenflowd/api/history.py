@@ -23,7 +23,8 @@ from tokenflowd.api.schemas import (
     HistoryQuery,
     Vacuumed,
 )
-from tokenflowd.errors import NotFound, StoreDegraded
+from tokenflowd.api.streams import cutting_off_the_stalled
+from tokenflowd.errors import ClientStalled, NotFound, StoreDegraded
 from tokenflowd.services import Services
 from tokenflowd.store import Filter
 
@@ -87,9 +88,12 @@ class HistoryResource:
         rows = self._store.history.export()
         chunk = await self._reads.run(_lines, rows)
         await response.prepare(request)
-        with contextlib.suppress(ConnectionResetError):  # the client has seen enough
+        # The client has seen enough, or takes no more. It must not stay: SQLite keeps what is
+        # being read, and meanwhile its log of later writes only grows.
+        with contextlib.suppress(ConnectionResetError, ClientStalled):
             while chunk:
-                await response.write(chunk)
+                async with cutting_off_the_stalled(request):
+                    await response.write(chunk)
                 chunk = await self._reads.run(_lines, rows)
             await response.write_eof()
         return response

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from tokenflowd.api.guards import OWN_FAULT
 from tokenflowd.errors import Busy, ClientLeft, ClientStalled, Stopping, TokenFlowError
@@ -21,6 +22,30 @@ KEEP_ALIVE_S = 15.0
 # `write()` waits for ever for a client that does not read, once about 2.8 MB are on their way.
 STALLED_S = 15.0
 SMALL_BYTES = 32 * 1024
+
+
+@contextlib.asynccontextmanager
+async def cutting_off_the_stalled(request: web.Request) -> AsyncIterator[None]:
+    """Raises ClientStalled when what the block writes is not taken in time, and ends the
+    connection."""
+    try:
+        async with asyncio.timeout(STALLED_S):
+            yield
+    except TimeoutError:
+        if request.transport:
+            request.transport.abort()
+        raise ClientStalled(f"the client read nothing for {STALLED_S:g} s") from None
+
+
+@web.middleware
+async def cut_off_stalled(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Sends ordinary answers, too, no longer than somebody reads them: they may be megabytes."""
+    response = await handler(request)
+    with contextlib.suppress(ClientStalled, ConnectionError):
+        async with cutting_off_the_stalled(request):
+            await response.prepare(request)
+            await response.write_eof()
+    return response
 
 
 class Streams:
@@ -122,14 +147,10 @@ class EventStream:
             if self._cannot_block(events):
                 await self.response.write(events)
                 return
-            async with self._lock, asyncio.timeout(STALLED_S):
+            async with self._lock, cutting_off_the_stalled(self._request):
                 if not self.has_begun:
                     await self.response.prepare(self._request)
                 await self.response.write(events)
-        except TimeoutError:
-            if self._request.transport:
-                self._request.transport.abort()
-            raise ClientStalled(f"the client read nothing for {STALLED_S:g} s") from None
         except ConnectionResetError:
             raise ClientLeft("the client left") from None
 

@@ -12,6 +12,8 @@ from msgspec import Meta, Struct
 from tokenflowd.errors import ModelUnavailable
 
 Task = Literal["token-classification", "zero-shot-classification", "sentence-embedding"]
+# Of the folder itself: a manifest may come from anywhere, and its files are read and hashed.
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 SCHEMA = 1
 MODEL_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
@@ -42,7 +44,7 @@ class Manifest(Struct, frozen=True):
     name: str
     version: str
     task: Task
-    files: dict[str, File]
+    files: dict[FileName, File]
     inputs: tuple[str, ...]
     output: str
     window_tokens: Annotated[int, Meta(ge=8)]

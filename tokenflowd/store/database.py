@@ -32,11 +32,21 @@ def open_for_writing(path: Path) -> Database:
     except OSError as error:
         raise StoreDegraded(f"{path} cannot be opened: {error.strerror}") from error
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _CORRUPT:
+        if not is_damage(error):
             raise StoreDegraded(f"{path} cannot be opened: {error}") from error
-        aside = _move_aside(path)
-        log.error("%s is damaged (%s): moved to %s, starting anew", path, error, aside)
-        return _open(path)
+        return start_anew(path, error)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is damaged, rather than out of reach or the disk full."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
+
+
+def start_anew(path: Path, damage: sqlite3.Error) -> Database:
+    """Moves the damaged file aside, which nobody may have open for writing."""
+    aside = _move_aside(path)
+    log.error("%s is damaged (%s): moved to %s, starting anew", path, damage, aside)
+    return _open(path)
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -105,7 +115,7 @@ def _back_up(db: Database, target: Path) -> None:
 
 
 def _move_aside(path: Path) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     for suffix in ("", "-wal", "-shm"):
         file = path.with_name(path.name + suffix)
         if file.exists():

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tokenflowd.errors import Busy, StoreDegraded
-from tokenflowd.store.database import open_for_writing
+from tokenflowd.store.database import is_damage, open_for_writing, start_anew
 from tokenflowd.store.history import History
 from tokenflowd.store.lock import DirectoryLock
 from tokenflowd.store.metrics import Metrics
@@ -158,6 +158,8 @@ class Store:
                 log.error("the history cannot be written: %s", error)
             self.problem = str(error)
             outcomes = [False] * len(tasks)
+            if is_damage(error):
+                self._start_anew(error)
         except Exception:
             # A record that SQLite cannot hold is a bug elsewhere; it takes no other with it.
             _roll_back(connection)
@@ -190,6 +192,16 @@ class Store:
             future.set_exception(StoreDegraded(f"the history cannot be vacuumed: {error}"))
         finally:
             connection.set_progress_handler(None, 0)
+
+
+    def _start_anew(self, damage: sqlite3.Error) -> None:
+        """Damage deep in a file shows only when something is written there."""
+        self._db.conn.close()
+        try:
+            self._db = start_anew(self.path, damage)
+        except (sqlite3.Error, OSError) as error:
+            log.error("no new history can be begun: %s", error)
+        self.corrections_version += 1
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

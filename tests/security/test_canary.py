@@ -1,0 +1,56 @@
+"""Keys stay where they belong, in a process of its own that logs all it can.
+
+What each kind of answer may echo is in tests/generate/test_secrets.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import KEY
+from tests.generate.test_secrets import CHAT, SCRIPTS
+from tests.program import Program
+from tests.upstream import Upstream, answer
+
+CLIENTS_KEY = "canary-client-8b1f77"
+QUERY = f"?api_key={CLIENTS_KEY}"
+BEARER = f"Bearer {CLIENTS_KEY}"
+ASKED: dict[str, dict[str, Any]] = {
+    "/api/generate": {"prompt": "Hi", "model": "m1"},
+    "/v1/chat/completions": CHAT | {"stream": True},
+    "/nothing": {},
+}
+
+
+def test_no_key_is_anywhere_but_in_the_request_to_the_provider(tmp_path: Path) -> None:
+    with Upstream() as upstream:
+        program = Program(tmp_path, upstream, "--log-level", "debug")
+        with (tmp_path / "config.toml").open("a") as settings:
+            settings.write("[generate]\nretries = 0\n")
+        with contextlib.closing(program):
+            process = program.start()
+            said = b""
+            for number, script in enumerate(SCRIPTS.values()):
+                for path, body in ASKED.items():
+                    # A provider that keeps failing is left alone, and so is a limited model.
+                    for upstream.scripts in ([script], [answer("Hello")]):
+                        asked = body | {"model": f"groq/m{number}-{path}"}
+                        told = program.request("POST", path + QUERY, asked, Authorization=BEARER)
+                        said += told.body + repr(told.headers).encode()
+            for path in ("/api/history/export", "/metrics", "/api/metrics", "/api/providers"):
+                said += program.request("GET", path).body
+            files = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+            files |= {f"{path.name}, after": path.read_bytes() for path in tmp_path.glob("*.*")}
+        assert {"tokenflow.db", "tokenflow.db-wal", "daemon.log", "daemon.log, after"} <= set(files)
+        assert {request.headers["authorization"] for request in upstream.requests} == {
+            f"Bearer {KEY}"
+        }
+    assert len(upstream.requests) >= 4 * len(SCRIPTS)
+    for canary in (KEY, CLIENTS_KEY):
+        assert canary.encode() not in said
+        assert [name for name, content in files.items() if canary.encode() in content] == []
