@@ -26,12 +26,14 @@ class Program:
 
     def __init__(self, home: Path, upstream: Upstream, *flags: str, umask: int = -1) -> None:
         self.home = home
+        self.upstream = upstream
         self._flags = flags
         self._umask = umask
         nowhere = [f'[providers.{name}]\nbase_url = "{NOWHERE}"\n' for name in LOCAL_PROVIDERS]
         (home / "config.toml").write_text("\n".join(nowhere))
         self._environment = {
             "PATH": os.environ["PATH"],
+            "HOME": str(home),
             "TOKENFLOW_HOME": str(home),
             "GROQ_API_KEY": KEY,
             "GROQ_API_BASE_URL": upstream.url,
@@ -77,6 +79,11 @@ class Program:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the latest one."""
+        return self._processes[-1].pid
 
     def connection(self) -> http.client.HTTPConnection:
         assert self._port
