@@ -90,23 +90,27 @@ def assert_answers_go_on(program: Program, outage: AbstractContextManager[None])
 
 
 def test_a_full_disk_takes_the_history_away_only_while_it_is_full(small_disk: Path) -> None:
-    with Upstream(answer("Hello")) as upstream:
-        with contextlib.closing(Program(small_disk, upstream)) as program:
-            process = program.start()
-            assert_answers_go_on(program, full_disk(small_disk, process.pid))
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
-            assert program.integrity() == "ok"
+    with (
+        Upstream(answer("Hello")) as upstream,
+        contextlib.closing(Program(small_disk, upstream)) as program,
+    ):
+        process = program.start()
+        assert_answers_go_on(program, full_disk(small_disk, process.pid))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert program.integrity() == "ok"
 
 
 def test_refused_writes_take_the_history_away_only_while_they_are_refused(home: Path) -> None:
-    with Upstream(answer("Hello")) as upstream:
-        with contextlib.closing(Program(home, upstream)) as program:
-            process = program.start()
-            assert_answers_go_on(program, refused_writes(home, process.pid))
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
-            assert program.integrity() == "ok"
+    with (
+        Upstream(answer("Hello")) as upstream,
+        contextlib.closing(Program(home, upstream)) as program,
+    ):
+        process = program.start()
+        assert_answers_go_on(program, refused_writes(home, process.pid))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert program.integrity() == "ok"
 
 
 def test_a_full_disk_is_said_at_the_start(small_disk: Path) -> None:
@@ -136,22 +140,24 @@ def test_a_damaged_history_is_moved_aside_and_another_begun(
 ) -> None:
     """At the start or, where the damage is deep in the file, at the first write that meets it."""
     database = home / "tokenflow.db"
-    with Upstream(answer("Hello")) as upstream:
-        with contextlib.closing(Program(home, upstream)) as program:
-            process = program.start()
-            for number in range(40):
-                long = {"prompt": f"{number} more words " * 200}
-                assert program.request("POST", "/api/generate", ASKED | long).status == 200
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
-            damaged = overwrite(database, first_page, pages)
+    with (
+        Upstream(answer("Hello")) as upstream,
+        contextlib.closing(Program(home, upstream)) as program,
+    ):
+        process = program.start()
+        for number in range(40):
+            long = {"prompt": f"{number} more words " * 200}
+            assert program.request("POST", "/api/generate", ASKED | long).status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        damaged = overwrite(database, first_page, pages)
 
-            program.start()
-            for _ in range(5):
-                recorded(program)
-            assert recorded(program)
-            assert program.health()["status"] == "ok"
-            assert program.integrity() == "ok"
-            [aside] = [path for path in home.glob("*.damaged-*Z")]
-            assert len(aside.read_bytes()) >= len(damaged)
-            assert b"\xa5" * PAGE in aside.read_bytes()
+        program.start()
+        for _ in range(5):
+            recorded(program)
+        assert recorded(program)
+        assert program.health()["status"] == "ok"
+        assert program.integrity() == "ok"
+        [aside] = list(home.glob("*.damaged-*Z"))
+        assert len(aside.read_bytes()) >= len(damaged)
+        assert b"\xa5" * PAGE in aside.read_bytes()

@@ -19,6 +19,7 @@ import pytest
 
 from tests.conftest import Event, EventReader, text_of
 from tests.program import Program
+from tests.soak import Soak
 from tests.upstream import DONE, Received, Upstream, Wire, chunk, usage
 
 STREAMS = 20
@@ -107,12 +108,13 @@ class Clients:
             self.answers_come.set()
 
 
-def test_whatever_was_acknowledged_survives_a_kill(home: Path) -> None:
+def kill_again_and_again(home: Path, rounds: int) -> int:
+    """How many answers were acknowledged. All of them are there, whole, after every kill."""
     promised: dict[str, str] = {}
     broken_off = 0
     with Upstream(quick) as upstream, contextlib.closing(Program(home, upstream)) as program:
         process = program.start()
-        for number in range(ROUNDS):
+        for number in range(rounds):
             with Clients(program, f"round {number}") as clients:
                 assert clients.answers_come.wait(PATIENCE_S), program.log()
                 time.sleep(random.uniform(0, 0.5))
@@ -134,8 +136,20 @@ def test_whatever_was_acknowledged_survives_a_kill(home: Path) -> None:
         # Later kills took nothing of what was there before.
         assert [request_id for request_id in promised if not program.recorded(request_id)] == []
         assert not any(home.glob("*damaged*"))
-    assert len(promised) >= ROUNDS
-    assert broken_off >= ROUNDS  # the kills did hit answers under way
+    assert len(promised) >= rounds
+    assert broken_off >= rounds  # the kills did hit answers under way
+    return len(promised)
+
+
+def test_whatever_was_acknowledged_survives_a_kill(home: Path) -> None:
+    kill_again_and_again(home, ROUNDS)
+
+
+@pytest.mark.soak
+def test_a_hundred_kills_lose_nothing(home: Path, soak: Soak) -> None:
+    kills = soak.size(100, 3)
+    acknowledged = kill_again_and_again(home, kills)
+    soak.figure(f"answers acknowledged before {kills} kills, all of them there", acknowledged, "")
 
 
 def test_a_stopping_daemon_ends_its_streams_and_keeps_what_was_said(home: Path) -> None:

@@ -95,7 +95,9 @@ def test_two_hundred_streams_begin_in_time(program: Program, soak: Soak) -> None
             for streams in (answers, direct)
         )
         added.append(first - own)
-    soak.figure("time to first token added, p95 of 200 streams, median", percentile(added, 50), "ms", 150)
+    soak.figure(
+        "time to first token added, p95 of 200 streams, median", percentile(added, 50), "ms", 150
+    )
     soak.figure("time to first token added, p95 of 200 streams, worst", max(added), "ms", 150)
     soak.figure("/healthz p99 beside 200 streams", percentile(waited, 99), "ms", 100)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,10 +27,12 @@ CHAT = {"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
     tmp_path.chmod(0o700)
-    with Upstream(answer("Hello", " world")) as upstream:
-        with contextlib.closing(Program(tmp_path, upstream)) as program:
-            program.start()
-            yield program
+    with (
+        Upstream(answer("Hello", " world")) as upstream,
+        contextlib.closing(Program(tmp_path, upstream)) as program,
+    ):
+        program.start()
+        yield program
 
 
 def sentence(random_: random.Random) -> str:
@@ -60,9 +61,9 @@ def requests(program: Program, seed: int) -> Iterator[tuple[int, Any]]:
     ]
     while True:
         expected, told = random_.choice(kinds)()
-        if told.status == 200 and told.body.startswith(b"{") and "id" in told.json:
-            if program.recorded(told.json["id"]):
-                ids.append(told.json["id"])
+        is_object = told.status == 200 and told.body.startswith(b"{")
+        if is_object and program.recorded(str(told.json.get("id"))):
+            ids.append(told.json["id"])
         yield expected, told
 
 
@@ -84,11 +85,11 @@ class Process:
 
     @property
     def threads(self) -> int:
-        return len(os.listdir(self._proc / "task"))
+        return len(list((self._proc / "task").iterdir()))
 
     @property
     def descriptors(self) -> int:
-        return len(os.listdir(self._proc / "fd"))
+        return len(list((self._proc / "fd").iterdir()))
 
     @property
     def resident_mb(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import sqlite3
 import threading
@@ -70,13 +69,14 @@ def test_hundreds_of_idle_connections_hold_nobody_up(daemon: Daemon) -> None:
         "GET /healthz HTTP/1.1\r\nHost: local",
         "GET /healthz HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n",
     ]
-    before = len(os.listdir("/dev/fd"))
+    descriptors = Path("/dev/fd")
+    before = len(list(descriptors.iterdir()))
     with contextlib.ExitStack() as idle:
         for number in range(IDLE):
             idle.enter_context(connect(daemon, said[number % len(said)]))
         assert daemon.get("/healthz").status == 200
         assert daemon.post("/api/classify", {"prompt": "Is anybody there?"}).status == 200
-    eventually(lambda: len(os.listdir("/dev/fd")) <= before + 3)  # what the answers opened
+    eventually(lambda: len(list(descriptors.iterdir())) <= before + 3)  # what the answers opened
 
 
 def test_a_client_that_takes_no_answer_is_dropped(daemon: Daemon) -> None:
@@ -84,9 +84,7 @@ def test_a_client_that_takes_no_answer_is_dropped(daemon: Daemon) -> None:
     store = daemon.services.store
     whole = compression("x y " * 1_500_000)
     write(store, whole, *(compression(f"{number} {LONG}") for number in range(400)))
-    answers = {
-        path: len(daemon.get(path).body) for path in (f"/api/history/{whole.id}", EXPORT)
-    }
+    answers = {path: len(daemon.get(path).body) for path in (f"/api/history/{whole.id}", EXPORT)}
     head = "HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
     deaf = {path: connect(daemon, f"GET {path} {head}", receive_bytes=4096) for path in answers}
     eventually(lambda: is_being_read(store))

@@ -17,7 +17,9 @@ from tests.upstream import Received, Upstream, Wire, chunk
 
 STOPPED_WITHIN_S = 5.0
 STREAMS = 20
-LONG = "\n".join(f"{number} The disk is full again, and nobody knows why." for number in range(9_000))
+LONG = "\n".join(
+    f"{number} The disk is full again, and nobody knows why." for number in range(9_000)
+)
 
 
 async def endless(wire: Wire, request: Received) -> None:

@@ -36,7 +36,5 @@ def main(context: click.Context, data_dir: str | None) -> None:
     context.obj = data_dir
 
 
-for command in (
-    ask, compress, classify, history, models, providers, keys, config, doctor, service
-):
+for command in (ask, compress, classify, history, models, providers, keys, config, doctor, service):
     main.add_command(command)

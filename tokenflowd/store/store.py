@@ -193,7 +193,6 @@ class Store:
         finally:
             connection.set_progress_handler(None, 0)
 
-
     def _start_anew(self, damage: sqlite3.Error) -> None:
         """Damage deep in a file shows only when something is written there."""
         self._db.conn.close()
