@@ -167,11 +167,12 @@ class Daemon:
         *,
         raw: bytes | None = None,
         headers: dict[str, str] | None = None,
+        timeout_s: float = 60,
     ) -> Answer:
         """JSON goes out with its content type; `raw` as it is; `headers` above all."""
         sent = {"Content-Type": "application/json"} if body is not None or raw else {}
         payload = raw if raw is not None else None if body is None else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:
             connection.request(method, path, payload, {**sent, **(headers or {})})
             response = connection.getresponse()

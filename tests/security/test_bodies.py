@@ -90,7 +90,7 @@ def test_long_texts_are_compressed_beside_healthy_answers(
     text = "".join(f"{TEXTS[name]}{number}" for number in range(size // 8))[:size]
     with ThreadPoolExecutor(1) as pool:
         raw = json.dumps({"text": text}, ensure_ascii=False).encode()
-        long = pool.submit(daemon.post, "/api/compress", raw=raw)
+        long = pool.submit(daemon.post, "/api/compress", raw=raw, timeout_s=1800)
         waited = list(waits(daemon, long))
     answer = long.result()
     assert answer.status == 200
