@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from tokenflowd.app import build_app
 from tokenflowd.errors import ConfigError
@@ -18,6 +20,17 @@ from tokenflowd.sockets import UNIX
 # aiohttp waits this long for handlers, twice, before it cancels them; the whole must end
 # within 5 s of a SIGTERM.
 SHUTDOWN_TIMEOUT_S = 1.0
+
+
+def without_contents(record: logging.LogRecord) -> bool:
+    """aiohttp quotes the line of a request that is no HTTP, and that may be the one with a key."""
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.msg, record.exc_info = f"{record.msg}: it is no HTTP", None
+    return True
+
+
+log = logging.getLogger("tokenflowd.server")
+log.addFilter(without_contents)
 
 
 async def serve(
@@ -38,6 +51,7 @@ async def serve(
     runner = web.AppRunner(
         build_app(services),
         access_log=None,
+        logger=log,
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
     )

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.conftest import KEY
 from tests.generate.test_secrets import CHAT, SCRIPTS
@@ -23,6 +25,26 @@ ASKED: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT | {"stream": True},
     "/nothing": {},
 }
+
+
+# An HTTP parser likes to quote the line that it does not understand.
+NO_HTTP = [
+    f"GET / HTTP/1.1\r\nAuthorization: {BEARER}\x01\r\n\r\n",
+    f"GET / HTTP/1.1\r\nAuthorization: {BEARER}{'a' * 20_000}\r\n\r\n",
+    f"GET / HTTP/1.1\r\n{BEARER}\r\n\r\n",
+    f"GET /{QUERY} {BEARER}\r\n\r\n",
+    f"{BEARER}\r\n\r\n",
+]
+
+
+def raw_answer(program: Program, request: str) -> bytes:
+    """The head of it: a body may tell the client what it sent itself."""
+    address = ("127.0.0.1", urlsplit(program.url).port)
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(request.encode())
+        head = connection.recv(65536).partition(b"\r\n\r\n")[0]
+    assert head.split(b" ")[1] == b"400", request
+    return head
 
 
 def test_no_key_is_anywhere_but_in_the_request_to_the_provider(tmp_path: Path) -> None:
@@ -40,6 +62,7 @@ def test_no_key_is_anywhere_but_in_the_request_to_the_provider(tmp_path: Path) -
                         asked = body | {"model": f"groq/m{number}-{path}"}
                         told = program.request("POST", path + QUERY, asked, Authorization=BEARER)
                         said += told.body + repr(told.headers).encode()
+            said += b"".join(raw_answer(program, request) for request in NO_HTTP)
             for path in ("/api/history/export", "/metrics", "/api/metrics", "/api/providers"):
                 said += program.request("GET", path).body
             files = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
