@@ -57,9 +57,12 @@ def test_no_key_is_anywhere_but_in_the_request_to_the_provider(tmp_path: Path) -
             said = b""
             for number, script in enumerate(SCRIPTS.values()):
                 for path, body in ASKED.items():
-                    # A provider that keeps failing is left alone, and so is a limited model.
-                    for upstream.scripts in ([script], [answer("Hello")]):
-                        asked = body | {"model": f"groq/m{number}-{path}"}
+                    # A provider that keeps failing would be left alone, as a limited model is.
+                    for model, upstream.scripts in (
+                        (f"groq/m{number}-{path}", [script]),
+                        ("groq/well", [answer("Hello")]),
+                    ):
+                        asked = body | {"model": model}
                         told = program.request("POST", path + QUERY, asked, Authorization=BEARER)
                         said += told.body + repr(told.headers).encode()
             said += b"".join(raw_answer(program, request) for request in NO_HTTP)
