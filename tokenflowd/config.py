@@ -195,6 +195,7 @@ class Config(Settings, frozen=True):
         keys = (self.environment.get(name, "").strip() for name in variables)
         return frozenset(filter(None, keys))
 
+    @property
     def backups_dir(self) -> Path:
         """Where `tokenflow history backup` puts those that are given no name."""
         return self.home / "backups"

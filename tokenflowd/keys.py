@@ -52,9 +52,10 @@ class Keys:
             return ".env" if variable in self._dotenv else "the environment"
         return "the keyring" if self._from_keyring().get(variable) else None
 
-    def load(self) -> None:
-        """Asks the keyring now, for those who cannot wait when a key is needed."""
-        self._from_keyring()
+    def of_keyring(self) -> frozenset[str]:
+        """The keys that the keyring has for us. It is asked now, if it was not yet: for those who
+        cannot wait when a key is needed."""
+        return frozenset(self._from_keyring().values())
 
     def _set(self, variable: str) -> str:
         return self._environment.get(variable, "").strip()

@@ -65,13 +65,26 @@ def _log_to(handler: logging.Handler, config: Config, level: LogLevel) -> None:
     root.setLevel(level.upper())
 
 
+def hide(secrets: Iterable[str]) -> None:
+    """From now on these, too: the keyring tells its keys only after the log was begun."""
+    for handler in logging.getLogger().handlers:
+        for each in handler.filters:
+            if isinstance(each, SecretsFilter):
+                each.hide(secrets)
+
+
 class SecretsFilter(logging.Filter):
     """Takes keys out of whatever is logged: message, arguments, exceptions, stacks."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__()
+        self._secrets: frozenset[str] = frozenset()
+        self.hide(secrets)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        self._secrets |= frozenset(secrets)
         # The longest first: one key may begin with another.
-        known = sorted(secrets, key=len, reverse=True)
+        known = sorted(self._secrets, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
     def filter(self, record: logging.LogRecord) -> bool:

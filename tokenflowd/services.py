@@ -17,6 +17,7 @@ from tokenflowd.engine import EncoderModel, TokenizerShelf, load_model
 from tokenflowd.errors import ModelUnavailable
 from tokenflowd.generate import Discovery, Generator, ProviderClient, Providers
 from tokenflowd.keys import Keys
+from tokenflowd.logs import hide
 from tokenflowd.route import Corrector, Rankings, Router
 from tokenflowd.store import Store
 
@@ -106,7 +107,7 @@ class Services:
             active.append(self.embedder)
         with ThreadPoolExecutor(len(active) + 2) as pool:
             pool.submit(count_tokens, "")
-            pool.submit(self.keys.load)
+            pool.submit(self._hide_keys)
             for loading in [pool.submit(model.get) for model in active]:
                 try:
                     loading.result()
@@ -127,6 +128,9 @@ class Services:
         except ModelUnavailable as error:  # the active one reads it, if less well
             log.error("%s", error.detail)
             return active
+
+    def _hide_keys(self) -> None:
+        hide(self.keys.of_keyring())
 
     async def close(self) -> None:
         self.discovery.close()

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,3 +240,20 @@ def test_an_empty_variable_is_none(tmp_path: Path) -> None:
     config = load_config(home=tmp_path, environment={"GROQ_API_KEY": ""})
     keys = Keys(config)
     assert [keys.source(name) for name in ("GROQ_API_KEY", "OPENROUTER_API_KEY")] == [None, None]
+
+
+def test_a_key_of_the_keyring_is_masked_in_the_log(shell: Shell) -> None:
+    shell.run("tokenflow", "keys", "set", "GROQ_API_KEY", stdin=f"{OTHER}\n")
+    process = subprocess.Popen(
+        [str(BIN / "tokenflowd"), "--port", "0"],
+        cwd=shell.home,
+        env=shell.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{wait_for_url(shell)}/nothing/{OTHER}", timeout=10)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=10)
+    assert "GET /nothing/***" in said
+    assert OTHER not in said
