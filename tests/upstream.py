@@ -205,7 +205,9 @@ class Upstream:
         self.close()
 
     async def _serve(self, ready: threading.Event) -> None:
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, limit=1 << 26)
+        server = await asyncio.start_server(
+            self._connection, "127.0.0.1", 0, limit=1 << 26, backlog=1024
+        )
         self.port = server.sockets[0].getsockname()[1]
         ready.set()
         await self._stop.wait()

@@ -20,6 +20,9 @@ from tokenflowd.sockets import UNIX
 # aiohttp waits this long for handlers, twice, before it cancels them; the whole must end
 # within 5 s of a SIGTERM.
 SHUTDOWN_TIMEOUT_S = 1.0
+# Clients that may connect at one moment. Those above are not refused: their kernel tries again
+# after one second, then two, then four.
+BACKLOG = 1024
 
 
 def without_contents(record: logging.LogRecord) -> bool:
@@ -59,7 +62,7 @@ async def serve(
     try:
         if sockets:
             for listener in sockets:
-                await web.SockSite(runner, listener).start()
+                await web.SockSite(runner, listener, backlog=BACKLOG).start()
         else:
             await _listen(runner, host, port)
         on_ready(_url(runner.addresses[0]))
@@ -70,7 +73,7 @@ async def serve(
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {host}:{port}: {error.strerror}; is another program using "

@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from tests.store.rows import classification, compression, generation, write
 from tokenflowd.errors import AlreadyRunning, NotFound, StoreDegraded
 from tokenflowd.store import CorrectionRecord, Filter, RequestRecord, Store
+from tokenflowd.store.database import reading
 from tokenflowd.store.lock import DirectoryLock, owner_of
 from tokenflowd.store.migrations import migrations
 
@@ -356,3 +357,12 @@ while True:
             store.history.get(request_id)
         assert Database(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
         store.close()
+
+
+def test_a_reader_can_neither_write_nor_tidy_up(store: Store) -> None:
+    """Corruption that SQLite had until 3.51.2 took two connections that write or checkpoint."""
+    write(store, compression())
+    with reading(store.path) as connection, pytest.raises(sqlite3.OperationalError):
+        connection.execute("DELETE FROM requests")
+    with reading(store.path) as connection, pytest.raises(sqlite3.OperationalError):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
