@@ -52,7 +52,7 @@ class Told(sqlite3.Connection):
 sqlite3.connect = functools.partial(sqlite3.connect, factory=Told)
 Store(Path(sys.argv[1])).close()
 """
-STEP = 7  # not every statement: each costs a process
+STEP = 11  # not every statement: each costs a process
 
 
 def released(path: Path, last: str) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import Daemon, config_in, eventually
+from tests.program import Program
 from tests.store.rows import compression, write
+from tests.upstream import Upstream
 from tokenflowd.api.streams import STALLED_S
 from tokenflowd.services import Services
 from tokenflowd.store import Store
@@ -120,3 +124,21 @@ def test_what_is_slow_to_come_is_answered_all_the_same(daemon: Daemon) -> None:
         for character in body:
             connection.sendall(character.encode())
         assert connection.recv(4096).split(b" ")[1] == b"200"
+
+
+def test_hundreds_may_connect_while_the_daemon_is_busy_with_something_else(tmp_path: Path) -> None:
+    """Their kernel would try again after a second, were there no room for them."""
+    home = tmp_path / "program"
+    home.mkdir(mode=0o700)
+    with (
+        Upstream() as upstream,
+        contextlib.closing(Program(home, upstream)) as program,
+        contextlib.ExitStack() as waiting,
+    ):
+        process = program.start()
+        process.send_signal(signal.SIGSTOP)
+        address = ("127.0.0.1", urlsplit(program.url).port)
+        for _ in range(IDLE):
+            waiting.enter_context(socket.create_connection(address, timeout=1))
+        process.send_signal(signal.SIGCONT)
+        assert program.health()["status"] == "ok"
