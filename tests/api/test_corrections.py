@@ -175,7 +175,6 @@ def test_corrections_can_be_switched_off(tmp_path: Path) -> None:
     first.close()
     second = Daemon(Services(config_in(tmp_path, route={"corrections": False})))
     assert classified(second, PROMPT)["all_categories"] == before
-    assert not second.services.embedder.is_ready
     second.close()
 
 
@@ -191,8 +190,11 @@ def test_vectors_of_another_encoder_are_ignored(tmp_path: Path) -> None:
     daemon.close()
 
 
+PAIR = {"strategy": "pair"}  # which the encoder has no part in
+
+
 def test_without_the_encoder_prompts_are_classified_all_the_same(tmp_path: Path) -> None:
-    first = Daemon(Services(config_in(tmp_path)))
+    first = Daemon(Services(config_in(tmp_path, classify=PAIR)))
     before = classified(first, PROMPT)["all_categories"]
     request_id = corrected(first)
     first.close()

@@ -119,6 +119,16 @@ def test_a_short_list_keeps_what_the_encoder_gave_it(
     assert fine[others] == pytest.approx(rough[others])
 
 
+def test_with_several_labels_those_that_were_not_judged_come_last(
+    embedding: EmbeddingScorer, pair: PairScorer
+) -> None:
+    rough = embedding.scores(STARS, MANY, multi_label=True)
+    fine = JointScorer(embedding, pair).scores(STARS, MANY, multi_label=True)
+    few = np.argsort(-rough, kind="stable")[:SHORTLIST]
+    others = np.setdiff1d(np.arange(len(MANY)), few)
+    assert fine[others].max() <= fine[few].min()
+
+
 @pytest.mark.parametrize("multi_label", [True, False])
 def test_a_short_list_of_all_labels_judges_each(
     embedding: EmbeddingScorer, pair: PairScorer, multi_label: bool
@@ -128,7 +138,7 @@ def test_a_short_list_of_all_labels_judges_each(
         for scorer in (embedding, pair, JointScorer(embedding, pair))
     ]
     product = scores[1] * np.sqrt(scores[0])
-    wanted = np.sqrt(scores[0] * scores[1]) if multi_label else product / product.sum()
+    wanted = scores[1] if multi_label else product / product.sum()
     assert scores[2] == pytest.approx(wanted, abs=0.02)  # a batch's rows share their scale
 
 

@@ -245,7 +245,7 @@ def test_doctor_is_well_out_of_the_box(shell: Shell) -> None:
     out = shell.run("tokenflow", "doctor").stdout
     for model in ("tokenflow-compressor", "tokenflow-classifier", "tokenflow-embedder"):
         assert model in out
-    assert out.count("verified") == 3
+    assert out.count("verified") == 4
     assert "not running" in out
 
 

@@ -24,7 +24,12 @@ def shell(tmp_path: Path) -> Shell:
 def test_a_star_marks_what_is_in_use(shell: Shell) -> None:
     lines = shell.run("tokenflow", "models", "list").stdout.splitlines()
     starred = [line.split()[1] for line in lines if line.startswith("*")]
-    assert starred == ["tokenflow-classifier", "tokenflow-compressor", "tokenflow-embedder"]
+    assert starred == [
+        "tokenflow-classifier",
+        "tokenflow-compressor",
+        "tokenflow-embedder",
+        "tokenflow-multilingual",
+    ]
     assert any(line.split()[0] == "mine" for line in lines)
 
 

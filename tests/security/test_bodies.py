@@ -33,8 +33,13 @@ BODIES = {
 }
 
 
+BODILESS = ("/api/history/vacuum",)  # whatever is sent along is not read
+
+
 def doors(daemon: Daemon) -> Iterator[tuple[str, str]]:
-    return ((method, path) for method, path in every_route(daemon) if method in ("POST", "PUT"))
+    for method, path in every_route(daemon):
+        if method in ("POST", "PUT") and path not in BODILESS:
+            yield method, path
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)

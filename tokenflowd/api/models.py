@@ -52,14 +52,15 @@ class ModelsResource:
         return web.Response(status=204)
 
     def _installed(self, manifest: Manifest) -> InstalledModel:
-        role = ROLES[manifest.task]
+        services = self._services.by_role.items()
+        used_as = next((role for role, used in services if used.model_id == manifest.id), None)
         return InstalledModel(
             id=manifest.id,
             name=manifest.name,
             version=manifest.version,
             task=manifest.task,
-            role=role,
-            active=any(s.model_id == manifest.id for s in self._services.by_role.values()),
+            role=used_as or ROLES[manifest.task],
+            active=used_as is not None,
             shipped=is_shipped(self._services.catalog.folder(manifest.id)),
             bytes=sum(file.bytes for file in manifest.files.values()),
             licence=manifest.licence,

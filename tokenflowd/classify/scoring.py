@@ -143,8 +143,9 @@ class JointScorer:
     takes about as long as eight.
 
     Of those few, the pair model's score counts with the square root of the encoder's; together
-    they keep what the encoder gave them, so that scores still sum to 1. With `multi_label` it is
-    the geometric mean of the two.
+    they keep what the encoder gave them, so that scores still sum to 1. With `multi_label` the pair
+    model's alone counts, and the others come after: an encoder ranks labels, but says little of
+    each by itself.
     """
 
     def __init__(self, encoder: Scorer, pair: Scorer) -> None:
@@ -165,7 +166,8 @@ class JointScorer:
         few = [labels[index] for index in best]
         judged = self._pair.scores(text, few, multi_label=multi_label, stop=stop)
         if multi_label:
-            scores[best] = np.sqrt(judged * scores[best])
+            scores = np.minimum(scores, judged.min())
+            scores[best] = judged
         else:
             products = judged * np.sqrt(scores[best])
             scores[best] = products * (scores[best].sum() / products.sum())

@@ -24,7 +24,7 @@ def doctor(data_dir: str | None) -> None:
     well = True
     for ok, subject, finding in _findings(config):
         mark = click.style("ok", fg="green") if ok else click.style("!!", fg="red")
-        click.echo(f"{mark}  {subject:<10} {finding}")
+        click.echo(f"{mark}  {subject:<12} {finding}")
         well &= ok
     if not well:
         raise SystemExit(1)
