@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from tests.program import Program
 from tests.tui.conftest import SMALL, WIDE, Drive, shown, until, write
+from tests.upstream import Upstream
 from tokenflow_tui.app import TokenFlowApp
 from tokenflow_tui.files import MAX_BYTES
 from tokenflow_tui.screens.ask import AskScreen
@@ -416,18 +417,25 @@ def test_a_text_from_elsewhere_takes_the_drafts_place(drive: Drive) -> None:
 
 
 def test_without_a_daemon_it_waits_and_goes_on_when_there_is_one(
-    drive: Drive, program: Program
+    drive: Drive, tmp_path: Path, provider: Upstream
 ) -> None:
+    program = Program(tmp_path, provider)
+    process = program.start()
+    url = program.url
+    process.kill()
+    process.wait()
+
     async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
         screen = await opened(pilot, app)
         screen.set_text(TEXT)
         await until(pilot, lambda: "no daemon answers" in problem(screen))
         assert screen.source.text == TEXT
-        app.daemon.url = program.url
+        program.restart_at(url)
         await settled(pilot, screen)
         assert not problem(screen)
 
-    drive(scenario, url="http://127.0.0.1:9")
+    drive(scenario, url=url)
+    program.close()
 
 
 def test_what_the_daemon_refuses_is_said(drive: Drive) -> None:
