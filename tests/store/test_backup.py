@@ -84,9 +84,10 @@ def test_a_damaged_history_is_not_backed_up(tmp_path: Path) -> None:
 
 def test_an_interrupt_leaves_no_half_backup(store: Store, tmp_path: Path) -> None:
     program = """
-import sys
+import signal, sys
 from pathlib import Path
 from tokenflowd.store import back_up
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which jobs in the background ignore
 def progress(copied, total):
     print("copying", flush=True)
     sys.stdin.read()
