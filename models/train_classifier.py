@@ -8,21 +8,18 @@ it, whether each fits by itself, and whether premises entail hypotheses. Writes 
 checkpoint for quantise.py. Needs torch and transformers (the `export` extra).
 """
 
-import argparse
 import json
 import random
 import shutil
 import time
-import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from label_sets import LabelSet, by_label, entailment_pairs, label_sets, routing
 from tokenizers import Encoding, Tokenizer
 from torch.nn.functional import cross_entropy
-from training import DEVICE, fit, padded
+from training import DEVICE, asked_for, fit, padded
 from transformers import BertForSequenceClassification
 
 from tokenflowd.route import DEFAULT_CATEGORIES
@@ -51,14 +48,7 @@ class Step(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    config = tomllib.loads(options.config.read_text())
-    torch.manual_seed(config["seed"])
+    options, config = asked_for(__doc__)
     rng = random.Random(config["seed"])
     prompts = routing(options.data, config["held_out_articles"], rng)
     asked = [*label_sets(options.data), prompts]

@@ -7,21 +7,18 @@ Writes a Hugging Face checkpoint for quantise.py. Needs torch and transformers (
 extra).
 """
 
-import argparse
 import json
 import random
 import shutil
 import time
-import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import reuse
 import torch
 from tokenizers import Tokenizer
 from torch.nn.functional import binary_cross_entropy_with_logits
-from training import fit, padded
+from training import asked_for, fit, padded
 from transformers import BertForTokenClassification
 
 LABELS = {0: "drop", 1: "keep"}
@@ -31,14 +28,7 @@ SORTED_BATCHES = 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    config = tomllib.loads(options.config.read_text())
-    torch.manual_seed(config["seed"])
+    options, config = asked_for(__doc__)
     windows = reuse.windows(options.data, config["times"], config["held_out_articles"])
     encoded = encode(windows, Tokenizer.from_file(str(options.base / "tokenizer.json")), config)
     model = BertForTokenClassification.from_pretrained(

@@ -7,15 +7,11 @@ people use again (languages.py). Writes a Hugging Face checkpoint for quantise.p
 transformers and wordfreq (the `train` extra).
 """
 
-import argparse
 import json
 import random
 import time
-import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 
-import torch
 from languages import LANGUAGES, english_windows, frequency_windows, language, reuse_windows
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -24,7 +20,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import WordPieceTrainer
 from train_compressor import LABELS, Encoded, batches, encode, loss_of
-from training import fit
+from training import asked_for, fit
 from transformers import BertConfig, BertForTokenClassification
 
 UNKNOWN = "[UNK]"
@@ -38,13 +34,7 @@ VOCABULARY_WORDS, MOST_TIMES = 60_000, 200
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    config = tomllib.loads(options.config.read_text())
-    torch.manual_seed(config["seed"])
+    options, config = asked_for(__doc__, with_base=False)
     rng = random.Random(config["seed"])
     tokenizer = wordpiece(config["vocabulary"])
     settings = BertConfig(

@@ -1,13 +1,30 @@
-"""What the two recipes have in common: the loop that fits a model to batches."""
+"""What the recipes have in common: the command line, and the loop that fits a model to batches."""
 
+import argparse
+import tomllib
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from rich.progress import Progress
 
 Batch = TypeVar("Batch")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def asked_for(
+    about: str | None, *, with_base: bool = True
+) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """What the command line says, and the configuration that it names, whose seed torch gets."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    parser.add_argument("config", type=Path)
+    for name in ("--data", *(["--base"] if with_base else []), "--out"):
+        parser.add_argument(name, type=Path, required=True)
+    options = parser.parse_args()
+    config = tomllib.loads(options.config.read_text())
+    torch.manual_seed(config["seed"])
+    return options, config
 
 
 def fit(
