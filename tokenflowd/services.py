@@ -115,10 +115,11 @@ class Services:
                     log.error("%s", error.detail)
 
     def compressor_for(self, text: str) -> Compressor:
-        """The active compressor, or the multilingual one if that was made for the text's language.
-        Raises ModelUnavailable."""
+        """The active compressor; if that says that it is for some languages only, perhaps the
+        multilingual one. Raises ModelUnavailable."""
         active = self.compressor.get()
-        if not self.multilingual.model_id or "multilingual" in active.model.manifest.languages:
+        languages = active.model.manifest.languages
+        if not (self.multilingual.model_id and languages) or "multilingual" in languages:
             return active
         try:
             better = is_spelled_better(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.test_models import install
 from tests.conftest import Daemon, config_in
 from tokenflowd.services import Services
 
@@ -35,4 +36,11 @@ def test_without_the_multilingual_model_the_other_reads_everything(
 ) -> None:
     daemon = Daemon(Services(config_in(tmp_path, models={"multilingual": multilingual})))
     assert compressed(daemon, SAMPLES["de"])["model"] == "tokenflow-compressor"
+    daemon.close()
+
+
+def test_a_compressor_that_names_no_languages_reads_everything(tmp_path: Path) -> None:
+    install(tmp_path, "mine", languages=[])
+    daemon = Daemon(Services(config_in(tmp_path, models={"compressor": "mine"})))
+    assert compressed(daemon, SAMPLES["de"])["model"] == "mine"
     daemon.close()
