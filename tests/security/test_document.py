@@ -17,7 +17,7 @@ from tests.program import Program
 from tests.soak import Soak
 from tests.upstream import Upstream, answer
 
-CASES = 10_000
+CASES = 20_000  # of which half are made: operations with few fields run out of different ones
 FEW = 200
 MODES = list(GenerationMode)
 
