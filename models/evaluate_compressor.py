@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import reuse
 from rich.progress import track
-from sources import Passage, bare, meetings, sample, split, xquad
+from sources import Passage, bare, meetings, sample, split, words_of, xquad
 
 from tokenflowd.compress import CompressionOptions, Compressor, count_tokens
 from tokenflowd.compress.protect import find_spans
@@ -187,9 +187,7 @@ def normal(text: str) -> list[str]:
 
 def spoken_words(text: str) -> list[str]:
     """As the daemon splits them, in lower case, without the marks around them."""
-    words = split_words(text)
-    bared = (bare(words[index]) for index in range(len(words)))
-    return [word for word in bared if word]
+    return [word for word in map(bare, words_of(text)) if word]
 
 
 def of_answers(data: Path, method: Method, rate: float) -> float:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import reuse
 from reuse import BETWEEN, NAME, NEGATION, NUMBER, WINDOW_WORDS, Window
-from sources import Passage, bare, split, table, xquad
+from sources import Passage, bare, split, table, words_of, xquad
 from wordfreq import get_frequency_dict
 
-from tokenflowd.compress.words import UNSPACED, split_words
+from tokenflowd.compress.words import UNSPACED
 
 # Name of SIB-200's folder, and what negates.
 LANGUAGES = {
@@ -112,12 +112,6 @@ class Language:
         after = words[index + 1][0] if index + 1 < len(words) else ""
         own = words[index][0]
         return before + own in used_again or own + after in used_again
-
-
-def words_of(text: str) -> list[str]:
-    """As the daemon splits them."""
-    words = split_words(text)
-    return [words[index] for index in range(len(words))]
 
 
 @cache

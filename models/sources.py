@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenflowd.compress.words import split_words
+
 
 @dataclass(frozen=True)
 class Passage:
@@ -76,3 +78,9 @@ def bare(word: str) -> str:
     """In lower case, without the marks around it, of any script."""
     kept = [at for at, sign in enumerate(word) if unicodedata.category(sign)[0] not in "PS"]
     return word[kept[0] : kept[-1] + 1].lower() if kept else ""
+
+
+def words_of(text: str) -> list[str]:
+    """As the daemon splits them."""
+    words = split_words(text)
+    return [words[index] for index in range(len(words))]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.conftest import text
 from tokenflowd.classify import (
@@ -11,7 +12,7 @@ from tokenflowd.classify import (
     JointScorer,
     PairScorer,
 )
-from tokenflowd.classify.scoring import SHORTLIST
+from tokenflowd.classify.scoring import SHORTLIST, Floats
 from tokenflowd.config import ClassifyConfig
 from tokenflowd.engine import EncoderModel
 from tokenflowd.errors import ModelUnavailable
@@ -108,13 +109,18 @@ def test_256_labels_are_ranked(each: Classifier) -> None:
     assert sum(result.scores.values()) == pytest.approx(1, abs=1e-4)
 
 
+def by_rank(rough: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The labels that the pair model judges, and the others."""
+    ranked = np.argsort(-rough, kind="stable")
+    return ranked[:SHORTLIST], ranked[SHORTLIST:]
+
+
 def test_a_short_list_keeps_what_the_encoder_gave_it(
     embedding: EmbeddingScorer, pair: PairScorer
 ) -> None:
     rough = embedding.scores(STARS, MANY, multi_label=False)
     fine = JointScorer(embedding, pair).scores(STARS, MANY, multi_label=False)
-    few = np.argsort(-rough, kind="stable")[:SHORTLIST]
-    others = np.setdiff1d(np.arange(len(MANY)), few)
+    few, others = by_rank(rough)
     assert fine[few].sum() == pytest.approx(rough[few].sum(), abs=1e-5)
     assert fine[others] == pytest.approx(rough[others])
 
@@ -124,8 +130,7 @@ def test_with_several_labels_those_that_were_not_judged_come_last(
 ) -> None:
     rough = embedding.scores(STARS, MANY, multi_label=True)
     fine = JointScorer(embedding, pair).scores(STARS, MANY, multi_label=True)
-    few = np.argsort(-rough, kind="stable")[:SHORTLIST]
-    others = np.setdiff1d(np.arange(len(MANY)), few)
+    few, others = by_rank(rough)
     assert fine[others].max() <= fine[few].min()
 
 

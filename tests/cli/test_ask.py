@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import BIN, Shell
-from tests.conftest import KEY, LOCAL_PROVIDERS, NOWHERE
+from tests.cli.test_commands import BIN, Shell, served_by
+from tests.conftest import KEY
 from tests.upstream import Received, Upstream, Wire, answer, chunk, failure
 
 
@@ -25,13 +25,8 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def shell(tmp_path: Path, upstream: Upstream) -> Shell:
-    """A shell in which Groq is `upstream`, and no server of this machine has a part."""
-    shell = Shell(tmp_path)
-    home = Path(shell.environment["TOKENFLOW_HOME"])
-    home.mkdir()
-    nowhere = [f'[providers.{name}]\nbase_url = "{NOWHERE}"\n' for name in LOCAL_PROVIDERS]
-    (home / "config.toml").write_text("".join(nowhere))
-    shell.environment |= {"GROQ_API_KEY": KEY, "GROQ_API_BASE_URL": upstream.url}
+    shell = served_by(upstream, tmp_path)
+    shell.environment["GROQ_API_KEY"] = KEY
     return shell
 
 

@@ -18,12 +18,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NO_KEYRING, TEXTS
+from tests.conftest import LOCAL_PROVIDERS, NO_KEYRING, NOWHERE, TEXTS
+from tests.upstream import Upstream
 from tokenflowd.compress import count_tokens
 from tokenflowd.store.lock import owner_of
 
 BIN = Path(sys.executable).parent
 SENTENCE = "I would really like to know, please, what the capital of Atlantis is and what is not.\n"
+
+
+def served_by(upstream: Upstream, home: Path) -> Shell:
+    """A shell in which Groq is `upstream`, and no server of this machine has a part."""
+    shell = Shell(home)
+    settings = Path(shell.environment["TOKENFLOW_HOME"])
+    settings.mkdir()
+    nowhere = [f'[providers.{name}]\nbase_url = "{NOWHERE}"\n' for name in LOCAL_PROVIDERS]
+    (settings / "config.toml").write_text("".join(nowhere))
+    shell.environment["GROQ_API_BASE_URL"] = upstream.url
+    return shell
 
 
 class Shell:

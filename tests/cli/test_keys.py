@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import BIN, Shell, wait_for_url
-from tests.conftest import KEY, LOCAL_PROVIDERS, NOWHERE, eventually
+from tests.cli.test_commands import BIN, Shell, served_by, wait_for_url
+from tests.conftest import KEY, eventually
 from tests.upstream import Upstream, answer
 from tokenflowd.config import load_config
 from tokenflowd.keys import Keys
@@ -33,15 +33,10 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def shell(tmp_path: Path, upstream: Upstream) -> Shell:
-    """A shell with a keyring of its own; Groq is `upstream`, and no other server answers."""
-    shell = Shell(tmp_path)
-    home = Path(shell.environment["TOKENFLOW_HOME"])
-    home.mkdir()
-    nowhere = [f'[providers.{name}]\nbase_url = "{NOWHERE}"\n' for name in LOCAL_PROVIDERS]
-    (home / "config.toml").write_text("".join(nowhere))
+    """A shell with a keyring of its own."""
+    shell = served_by(upstream, tmp_path)
     shell.environment |= {
         "HOME": str(tmp_path / "user"),
-        "GROQ_API_BASE_URL": upstream.url,
         "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
     }
     return shell

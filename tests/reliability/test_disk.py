@@ -89,28 +89,26 @@ def assert_answers_go_on(program: Program, outage: AbstractContextManager[None])
     assert program.health()["status"] == "ok"
 
 
-def test_a_full_disk_takes_the_history_away_only_while_it_is_full(small_disk: Path) -> None:
-    with (
-        Upstream(answer("Hello")) as upstream,
-        contextlib.closing(Program(small_disk, upstream)) as program,
-    ):
-        process = program.start()
-        assert_answers_go_on(program, full_disk(small_disk, process.pid))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert program.integrity() == "ok"
-
-
-def test_refused_writes_take_the_history_away_only_while_they_are_refused(home: Path) -> None:
+def assert_history_returns(
+    home: Path, fault: Callable[[Path, int], AbstractContextManager[None]]
+) -> None:
     with (
         Upstream(answer("Hello")) as upstream,
         contextlib.closing(Program(home, upstream)) as program,
     ):
         process = program.start()
-        assert_answers_go_on(program, refused_writes(home, process.pid))
+        assert_answers_go_on(program, fault(home, process.pid))
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert program.integrity() == "ok"
+
+
+def test_a_full_disk_takes_the_history_away_only_while_it_is_full(small_disk: Path) -> None:
+    assert_history_returns(small_disk, full_disk)
+
+
+def test_refused_writes_take_the_history_away_only_while_they_are_refused(home: Path) -> None:
+    assert_history_returns(home, refused_writes)
 
 
 def test_a_full_disk_is_said_at_the_start(small_disk: Path) -> None:
