@@ -3,7 +3,14 @@
 from tokenflowd.generate.breaker import Breaker
 from tokenflowd.generate.client import OWNER, USER_AGENT, ProviderClient
 from tokenflowd.generate.discovery import Discovery, ServerState
-from tokenflowd.generate.generator import AllFailed, Answer, Attempt, Generation, Generator
+from tokenflowd.generate.generator import (
+    AllFailed,
+    Answer,
+    AnswerKind,
+    Attempt,
+    Generation,
+    Generator,
+)
 from tokenflowd.generate.providers import Candidate, Provider, Providers
 from tokenflowd.generate.wire import Piece, Usage
 
@@ -12,6 +19,7 @@ __all__ = [
     "USER_AGENT",
     "AllFailed",
     "Answer",
+    "AnswerKind",
     "Attempt",
     "Breaker",
     "Candidate",

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 0.25
 
 A = TypeVar("A")
+AnswerKind = Literal["text", "tool_calls", "refusal", "reasoning", "empty"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +56,31 @@ class Answer:
     asked_at: float
     texts: list[str] = field(default_factory=list)
     tool_calls: dict[int, list[str]] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+    has_reasoning: bool = False
     finish_reason: str | None = None
     usage: Usage | None = None
     ttft_ms: float | None = None
 
     @property
     def text(self) -> str:
-        """The words, or if there are none, the tool calls as JSON."""
-        text = "".join(self.texts)
+        """The words, or if there are none, the refusal, or the tool calls as JSON."""
+        text = "".join(self.texts or self.refusals)
         if text or not self.tool_calls:
             return text
         calls = [{"name": name, "arguments": args} for name, args in self.tool_calls.values()]
         return msgspec.json.encode(calls).decode()
+
+    @property
+    def kind(self) -> AnswerKind:
+        """The most that the client got."""
+        if self.texts:
+            return "text"
+        if self.tool_calls:
+            return "tool_calls"
+        if self.refusals:
+            return "refusal"
+        return "reasoning" if self.has_reasoning else "empty"
 
     @property
     def latency_ms(self) -> float:
@@ -77,6 +91,9 @@ class Answer:
             self.ttft_ms = self.latency_ms
         if piece.text:
             self.texts.append(piece.text)
+        if piece.refusal:
+            self.refusals.append(piece.refusal)
+        self.has_reasoning = self.has_reasoning or bool(piece.reasoning)
         for call in piece.tool_calls:
             self._add_call(call)
         self.finish_reason = piece.finish_reason or self.finish_reason

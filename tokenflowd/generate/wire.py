@@ -21,11 +21,17 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class Usage(Struct, frozen=True):
-    """Tokens as the provider counted them; `cost` in USD where it reports one."""
+    """Tokens as the provider counted them; `cost` in USD where it reports one.
+
+    `cached_tokens` are those of the prompt that it had read before, `reasoning_tokens` those of
+    the completion that are not part of the answer.
+    """
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
     cost: Annotated[float, Meta(ge=0)] | None = None
+    cached_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
 
 
 class Function(Struct, frozen=True, gc=False):
@@ -42,6 +48,9 @@ class ToolCall(Struct, frozen=True, gc=False):
 
 class _Message(Struct, frozen=True, gc=False):
     content: str | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
     tool_calls: list[ToolCall] | None = None
 
 
@@ -79,6 +88,8 @@ class Piece(Struct, frozen=True, gc=False):
     finish_reason: str | None = None
     usage: Usage | None = None
     has_choices: bool = True
+    refusal: str = ""
+    reasoning: str = ""
 
 
 def read_piece(payload: bytes) -> Piece:
@@ -100,16 +111,44 @@ def read_piece(payload: bytes) -> Piece:
                 tuple(message.tool_calls or ()),
                 choice.finish_reason,
                 usage,
+                refusal=message.refusal or "",
+                reasoning=message.reasoning or message.reasoning_content or "",
             )
     return Piece(payload, usage=usage, has_choices=bool(answer.choices))
 
 
+class _CachedTokens(Struct, frozen=True):
+    cached_tokens: Count | None = None
+
+
+class _ReasoningTokens(Struct, frozen=True):
+    reasoning_tokens: Count | None = None
+
+
+class _ReportedUsage(Struct, frozen=True):
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    cost: Annotated[float, Meta(ge=0)] | None = None
+    prompt_tokens_details: _CachedTokens | None = None
+    completion_tokens_details: _ReasoningTokens | None = None
+
+
 def _usage(reported: Any) -> Usage | None:
     """None for what is no count: an answer is worth more than its price."""
+    if not reported:
+        return None
     try:
-        return msgspec.convert(reported, Usage) if reported else None
+        counts = msgspec.convert(reported, _ReportedUsage)
     except msgspec.ValidationError:
         return None
+    cached, reasoning = counts.prompt_tokens_details, counts.completion_tokens_details
+    return Usage(
+        counts.prompt_tokens,
+        counts.completion_tokens,
+        counts.cost,
+        cached.cached_tokens if cached else None,
+        reasoning.reasoning_tokens if reasoning else None,
+    )
 
 
 def error_message(problem: Any) -> str:
