@@ -58,7 +58,7 @@ def post(program: Program, path: str, body: dict[str, Any]) -> str:
         return str(json.loads(response)["id"])
     events = response.decode().split("\n\n")
     usage = next(event for event in events if event.startswith("event: usage"))
-    return str(json.loads(usage.partition("data: ")[2])["id"])
+    return str(json.loads(usage.partition("data: ")[2])["data"]["id"])
 
 
 def asked(program: Program, prompt: str) -> str:

@@ -85,10 +85,8 @@ class Compression:
 
     @property
     def compression_ratio(self) -> float:
-        """Original by compressed tokens; 1.0 for an empty text."""
-        return (
-            self.original_tokens / max(1, self.compressed_tokens) if self.original_tokens else 1.0
-        )
+        """The share of the tokens that was kept, in [0, 1]; 1.0 for an empty text."""
+        return self.compressed_tokens / self.original_tokens if self.original_tokens else 1.0
 
 
 class Compressor:
