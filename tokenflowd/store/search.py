@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 # Terms that are looked up; of a pasted page the others are only compared.
 INDEXED_TERMS = 4
@@ -84,22 +85,32 @@ def _words_match(term: str) -> str:
 
 def _trigrams_match(connection: sqlite3.Connection, term: str) -> str | None:
     """An FTS5 query for its trigrams, or for those that begin with it. None if it is common."""
+    # As it is typed, and as the file names of macOS are, where が is two characters.
+    forms = dict.fromkeys((term, unicodedata.normalize("NFD", term)))
     if len(term) >= 3:
-        starts = [*range(0, len(term) - 3, 3)[: TRIGRAMS - 1], len(term) - 3]
-        return " AND ".join(_quoted(term[start : start + 3]) for start in starts)
-    first = _folded(term)
-    trigrams = connection.execute(
-        "SELECT term, doc FROM temp.trigrams WHERE term >= ? AND term < ?",
-        (first, first + "\U0010ffff"),
-    )
+        return " OR ".join(f"({_all_trigrams(form)})" for form in forms)
     found: list[str] = []
     requests = 0
-    for trigram, count in trigrams:
+    for trigram, count in chain.from_iterable(_beginning(connection, form) for form in forms):
         found.append(_quoted(trigram))
         requests += count
         if len(found) > COMMON_TRIGRAMS or requests > COMMON_REQUESTS:
             return None
     return " OR ".join(found) or '""'
+
+
+def _all_trigrams(term: str) -> str:
+    starts = [*range(0, len(term) - 3, 3)[: TRIGRAMS - 1], len(term) - 3]
+    return " AND ".join(_quoted(term[start : start + 3]) for start in starts)
+
+
+def _beginning(connection: sqlite3.Connection, term: str) -> Iterable[tuple[str, int]]:
+    """The trigrams that begin with the first of its characters; in how many requests they are."""
+    first = _folded(term)[:3]
+    return connection.execute(
+        "SELECT term, doc FROM temp.trigrams WHERE term >= ? AND term < ?",
+        (first, first + "\U0010ffff"),
+    )
 
 
 def _quoted(text: str) -> str:
