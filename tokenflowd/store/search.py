@@ -126,8 +126,8 @@ def _without_accents(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """In lower case; of the same length where there are no accents."""
-    return text.lower().replace("ς", "σ")
+    """In lower case, as SQLite has it; of the same length where there are no accents."""
+    return text.lower().replace("ς", "σ").replace("ſ", "s")
 
 
 def _has(text: str, folded: str, term: str) -> bool:
