@@ -362,7 +362,9 @@ class RankingOut(Struct, frozen=True):
 
 
 class HistoryQuery(Struct, frozen=True):
-    q: Annotated[str, Meta(description="Full text, in prompts and results")] = ""
+    q: Annotated[
+        str, Meta(description="Words, all of which are in the prompt or the result, literally")
+    ] = ""
     kind: Literal["", "compress", "classify", "generate", "select", "chat"] = ""
     model: str = ""
     category: str = ""
