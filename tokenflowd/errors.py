@@ -211,6 +211,13 @@ class StoreDegraded(TokenFlowError):
     error = "history unavailable"
 
 
+class ReadTimeout(TokenFlowError):
+    """A query of the history takes too long."""
+
+    status = 503
+    error = "history timeout"
+
+
 class BackupError(TokenFlowError):
     """A copy of the history cannot be made."""
 

@@ -169,6 +169,7 @@ def guard_origin(settings: ServerConfig) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         origins = request.headers.getall(hdrs.ORIGIN, [])
         if not origins:
+            _refuse_foreign_pages(request)
             return await handler(request)
         if len(origins) != 1 or origins[0] not in allowed:
             raise Forbidden(
@@ -181,6 +182,24 @@ def guard_origin(settings: ServerConfig) -> Middleware:
         return await handler(request)
 
     return guard
+
+
+def _refuse_foreign_pages(request: web.Request) -> None:
+    """Images, scripts and links of other sites come without an Origin; a page could still tell by
+    the time that they take what is in the history. Browsers say where they come from (Fetch
+    Metadata, w3.org/TR/fetch-metadata)."""
+    site = request.headers.get("Sec-Fetch-Site")
+    is_link = request.headers.get("Sec-Fetch-Mode") == "navigate"
+    if site == "cross-site" or (site == "same-site" and not is_link):
+        raise Forbidden("other pages may not ask this daemon; open its address yourself")
+
+
+async def protect_response(request: web.Request, response: web.StreamResponse) -> None:
+    """Nothing of ours is shown within, or taken for something else by, another page."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers.setdefault("Content-Security-Policy", "default-src 'none'")
+    response.headers["Content-Security-Policy"] += "; frame-ancestors 'none'"
 
 
 async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
@@ -205,6 +224,9 @@ async def guard_content_type(request: web.Request, handler: Handler) -> web.Stre
             raise UnsupportedMediaType("send the body with Content-Type: application/json")
         if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
             raise UnsupportedMediaType(f"the body must be in UTF-8, not {request.charset}")
+        # A megabyte of gzip may hold a gigabyte, and unpacking it would keep everybody waiting.
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            raise UnsupportedMediaType("send the body without Content-Encoding")
     return await handler(request)
 
 

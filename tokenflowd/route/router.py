@@ -94,7 +94,7 @@ class Router:
             )
         candidate = Candidate(self._providers[name], model)
         reason = "model and provider named"
-        if obstacle := candidate.provider.obstacle:
+        if obstacle := obstacle_to(candidate):
             return Route(model, reason, (), ProviderError("unavailable", f"{name}: {obstacle}"))
         return self._route(model, reason, [candidate], ())
 
@@ -108,7 +108,7 @@ class Router:
         usable = [
             Candidate(candidate.provider, candidate.provider.served_as(candidate.model))
             for candidate in candidates
-            if not candidate.provider.obstacle
+            if not obstacle_to(candidate)
         ]
         if stand_in := self._stand_in(local):
             usable.append(stand_in)
@@ -142,23 +142,23 @@ class Router:
         for provider in self._providers.values():
             if not provider.obstacle and not provider.is_own:
                 yield from (Candidate(provider, model) for model in provider.settings.models)
-        yield from local
+        yield from (candidate for candidate in local if not obstacle_to(candidate))
 
     def _stand_in(self, local: Sequence[Candidate]) -> Candidate | None:
         if not self._settings.stand_in:
             return None
         wanted = self._settings.local_model
-        able = [
+        able = (
             candidate
             for candidate in local
-            # Ollama lists embedding models among the others; they cannot chat.
-            if (candidate.model == wanted if wanted else "embed" not in candidate.model)
-        ]
-        return able[0] if able else None
+            if not candidate.is_remote
+            and (candidate.model == wanted if wanted else not candidate.is_embedder)
+        )
+        return next(able, None)
 
     def _nobody(self, wanted: str, candidates: Sequence[Candidate]) -> ProviderError:
         obstacles = dict.fromkeys(
-            f"{candidate.provider.name}: {candidate.provider.obstacle}" for candidate in candidates
+            f"{candidate.provider.name}: {obstacle_to(candidate)}" for candidate in candidates
         )
         keys = dict.fromkeys(
             candidate.provider.settings.key_variable
@@ -180,3 +180,10 @@ class Router:
             f"machine was found ({places}): {set_key}start one of these, for instance with "
             "`ollama serve`",
         )
+
+
+def obstacle_to(candidate: Candidate) -> str | None:
+    """Why it cannot be asked, as settings and environment stand; None if it can."""
+    if candidate.provider.offline and candidate.is_remote and candidate.provider.is_local:
+        return f"the daemon is offline, and {candidate.model} runs on another machine"
+    return candidate.provider.obstacle

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from tokenflowd.errors import StoreDegraded
+from tokenflowd.errors import Cancelled, ReadTimeout, StoreDegraded
 from tokenflowd.store.migrations import migrations
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 # SQLite's own errors for a file that is no database, or one with broken pages.
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 BUSY_TIMEOUT_S = 5.0
+# What one answer may take of a reader, of which there are few.
+READ_TIMEOUT_S = 30.0
+# Instructions of SQLite's machine between two looks at the clock: less than a millisecond.
+_STEPS = 10_000
 
 
 def open_for_writing(path: Path) -> Database:
@@ -67,11 +72,28 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write, for the length of the block. Raises StoreDegraded."""
+def reading(
+    path: Path, *, stop: threading.Event | None = None, timeout_s: float = READ_TIMEOUT_S
+) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write, for the length of the block. Raises StoreDegraded; when
+    `stop` is set, Cancelled; and ReadTimeout when a query takes longer than `timeout_s`."""
     with contextlib.closing(open_for_reading(path)) as connection:
+        deadline = time.monotonic() + timeout_s
+
+        def is_over() -> bool:
+            return (stop is not None and stop.is_set()) or time.monotonic() > deadline
+
+        connection.set_progress_handler(is_over, _STEPS)
         try:
             yield connection
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise StoreDegraded(f"the history cannot be read: {error}") from error
+            if stop is not None and stop.is_set():
+                raise Cancelled("the client left") from None
+            raise ReadTimeout(
+                f"the history was read for {timeout_s:g} s without an end; ask for less of it"
+            ) from None
         except sqlite3.Error as error:
             raise StoreDegraded(f"the history cannot be read: {error}") from error
 
