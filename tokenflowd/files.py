@@ -34,8 +34,13 @@ def check_directory(directory: Path) -> None:
         raise UnsafePath(f"{directory} cannot be looked at: {error.strerror}") from error
     if about.st_uid not in _trusted_owners():
         raise UnsafePath(_belongs_to_another(directory, "directory"))
-    # A sticky one, too, in which others cannot replace our files but make those that we have not.
     if _others_can_write(about):
+        # In a sticky one, such as /tmp, others can still make the files that we have not made yet.
+        if about.st_mode & stat.S_ISVTX:
+            raise UnsafePath(
+                f"other users can put files into {directory}; name a folder of your own in it as "
+                "the --data-dir"
+            )
         raise UnsafePath(_writable(directory))
 
 

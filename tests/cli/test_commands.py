@@ -319,15 +319,14 @@ def test_every_changed_setting_names_its_source(shell: Shell, tmp_path: Path) ->
     assert "server.host: from TOKENFLOW_HOST in the environment\n" in doctor
     assert "route.local_model: from config.toml\n" in doctor
     assert f"{tmp_path / '.env'}; name it with --env-file" in doctor
-    process = shell.start("--port", "0", "--offline")
+    process = shell.start("--listen", "localhost:0", "--offline")
     wait_for_url(shell)
     process.send_signal(signal.SIGTERM)
     log = process.communicate(timeout=10)[1].decode()
     for source in (
         f"the data directory is {home}, from TOKENFLOW_HOME in the environment",
-        "server.port: from --port",
+        "server.host, server.port: from --listen",
         "server.offline: from --offline",
-        "server.host: from TOKENFLOW_HOST in the environment",
         "route.local_model: from config.toml",
         f"providers.groq.base_url: from GROQ_API_BASE_URL in {home / '.env'}",
     ):

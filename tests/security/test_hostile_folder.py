@@ -28,7 +28,8 @@ import pytest
 from tests.conftest import KEY, LOCAL_PROVIDERS, NO_KEYRING, NOWHERE, eventually
 from tests.upstream import Upstream, answer
 from tokenflowd.config import load_config
-from tokenflowd.errors import TokenFlowError
+from tokenflowd.errors import ExportError, TokenFlowError
+from tokenflowd.export import find_checkpoint
 from tokenflowd.store import Store
 from tokenflowd.store.lock import DirectoryLock, owner_of
 
@@ -399,6 +400,20 @@ def test_the_browsers_client_runs_no_module_of_the_folder(victim: Victim) -> Non
     assert not (victim.clone / "was-here").exists()
 
 
+def test_a_folder_with_the_name_of_a_model_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "facebook" / "bart-large-mnli"
+    theirs.mkdir(parents=True)
+    (theirs / "config.json").write_text('{"model_type": "bart"}')
+    (theirs / "model.safetensors").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExportError, match=r"write \./facebook/bart-large-mnli for it"):
+        find_checkpoint("facebook/bart-large-mnli")
+    for named in ("./facebook/bart-large-mnli", str(theirs)):
+        assert find_checkpoint(named).folder == Path(named)
+
+
 def open_to_others(folder: Path) -> None:
     folder.chmod(0o777)
 
@@ -417,23 +432,23 @@ def anothers(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("spoil", "what_to_do"),
     [
-        open_to_others,
-        sticky,
-        pytest.param(open_to_a_group, marks=as_root),
-        pytest.param(anothers, marks=as_root),
+        (open_to_others, "chmod go-w"),
+        (sticky, "a folder of your own in it"),
+        pytest.param(open_to_a_group, "chmod go-w", marks=as_root),
+        pytest.param(anothers, "chown", marks=as_root),
     ],
 )
 def test_a_home_that_others_can_write_is_refused(
-    victim: Victim, spoil: Callable[[Path], None]
+    victim: Victim, spoil: Callable[[Path], None], what_to_do: str
 ) -> None:
     spoil(victim.home)
     for command in (("tokenflow", "compress", "README.md"), ("tokenflowd", "--port", "0")):
         done = victim.run(*command)
         assert done.returncode == 1
         assert str(victim.home) in done.stderr
-        assert "chmod go-w" in done.stderr or "chown" in done.stderr
+        assert what_to_do in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert [file.name for file in victim.home.iterdir()] == ["config.toml"]
 

@@ -85,6 +85,8 @@ def main(
     with errors_for_people():
         handover = Handover.take(os.environ)
         config = configuration(data_dir, server=flags)
+        if listen is not None:
+            config = _named_by_listen(config)
         if file := log_as_configured(config):
             click.echo(f"The log is {file}", err=True)
         if config.server.offline:
@@ -96,6 +98,17 @@ def main(
             asyncio.Runner(loop_factory=new_loop) as runner,
         ):
             runner.run(_serve(config, sockets, handover))
+
+
+def _named_by_listen(config: Config) -> Config:
+    """The same, whose host and port come from --listen where they come from a flag."""
+    import msgspec
+
+    flags = {"--host", "--port"}
+    sources = {
+        path: "--listen" if source in flags else source for path, source in config.sources.items()
+    }
+    return msgspec.structs.replace(config, sources=sources)
 
 
 def _log_sources(config: Config) -> None:
