@@ -236,6 +236,10 @@ class ConfigError(TokenFlowError):
     error = "configuration"
 
 
+class UnsafePath(ConfigError):
+    """What is at a path of the data directory may be somebody else's, or lead elsewhere."""
+
+
 class ServiceManagerError(TokenFlowError):
     """systemd or launchd is not there, or refuses."""
 

@@ -166,8 +166,8 @@ class Router:
             if candidate.provider.settings.key_variable and not candidate.provider.offline
         )
         set_key = (
-            f"set {' or '.join(keys)} in the environment, in .env or with `tokenflow keys set` and "
-            "restart, or "
+            f"set {' or '.join(keys)} in the environment, in the data directory's .env or with "
+            "`tokenflow keys set` and restart, or "
         ) * bool(keys)
         places = ", ".join(
             f"{provider.name} at {provider.base_url}"

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from tokenflowd.errors import Cancelled, ReadTimeout, StoreDegraded
+from tokenflowd.errors import Cancelled, ReadTimeout, StoreDegraded, UnsafePath
+from tokenflowd.files import check_file, make_directory
 from tokenflowd.store.migrations import migrations
 
 log = logging.getLogger(__name__)
@@ -26,12 +27,15 @@ BUSY_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 # Instructions of SQLite's machine between two looks at the clock: less than a millisecond.
 _STEPS = 10_000
+# The database, and the files that SQLite opens beside it.
+_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 def open_for_writing(path: Path) -> Database:
     """The one connection that writes. Creates and migrates; a damaged file is moved aside.
 
-    Raises StoreDegraded when the schema is newer than this program, or nothing can be opened.
+    Raises StoreDegraded when the schema is newer than this program, or nothing can be opened, and
+    UnsafePath when what is there is no file of our own.
     """
     try:
         return _open(path)
@@ -58,6 +62,7 @@ def start_anew(path: Path, damage: sqlite3.Error) -> Database:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises StoreDegraded."""
     try:
+        _check_files(path)
         # An export is read by whichever threads are free, one after the other.
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
@@ -65,6 +70,8 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             timeout=BUSY_TIMEOUT_S,
             check_same_thread=False,
         )
+    except UnsafePath as error:
+        raise StoreDegraded(error.detail) from error
     except sqlite3.Error as error:
         raise StoreDegraded(f"{path} cannot be read: {error}") from error
     connection.row_factory = sqlite3.Row
@@ -99,7 +106,8 @@ def reading(
 
 
 def _open(path: Path) -> Database:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path.parent)
+    _check_files(path)
     # Created here with its mode: SQLite would follow the umask, -wal and -shm follow the file.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -116,6 +124,13 @@ def _open(path: Path) -> Database:
         connection.close()
         raise
     return db
+
+
+def _check_files(path: Path) -> None:
+    """SQLite opens by path and follows links (no parameter of a URI is SQLITE_OPEN_NOFOLLOW).
+    Nobody else can put one there after this check: the directory is ours. Raises UnsafePath."""
+    for suffix in _SUFFIXES:
+        check_file(path.with_name(path.name + suffix), for_writing=True)
 
 
 def _migrate(db: Database, path: Path) -> None:
@@ -138,14 +153,16 @@ def _migrate(db: Database, path: Path) -> None:
 
 
 def _back_up(db: Database, target: Path) -> None:
-    os.close(os.open(target, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
+    for suffix in _SUFFIXES:  # of a migration that was killed
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with contextlib.closing(sqlite3.connect(target)) as copy:
         db.conn.backup(copy)
 
 
 def _move_aside(path: Path) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in _SUFFIXES:
         file = path.with_name(path.name + suffix)
         if file.exists():
             file.rename(path.with_name(f"{path.name}.damaged-{stamp}{suffix}"))
