@@ -28,7 +28,7 @@ class EmbeddingsResource:
         self._offload = offload
 
     async def post(self, request: web.Request) -> web.Response:
-        fields, _ = await read_object(request, self._services.config.server)
+        fields = await read_object(request, self._services.config.server)
         wanted = as_schema(fields, EmbeddingsRequest)
         if wanted.model == self._services.embedder.model_id:
             return json_response(await self._embed(wanted))

@@ -103,7 +103,7 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
     rankings = RankingsResource(services.rankings)
     history = HistoryResource(services, offload, reads)
     generate = GenerateResource(services.config.server, answering, recorder, streams)
-    completions = CompletionsResource(services.config.server, answering, recorder, streams)
+    completions = CompletionsResource(services.config.server, offload, answering, recorder, streams)
     embeddings = EmbeddingsResource(services, offload)
     openai_models = OpenAIModelsResource(services)
     providers = ProvidersResource(services.providers, services.discovery)
