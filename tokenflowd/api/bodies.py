@@ -83,6 +83,13 @@ def as_schema(fields: dict[str, Any], schema: type[T], *, strict: bool = True) -
         raise InvalidField(str(error)) from None
 
 
+def as_openai_request(fields: dict[str, Any], schema: type[T]) -> T:
+    """As `as_schema`, of a request under /v1. Raises BadRequest when it names no model."""
+    if fields.get("model") in (None, ""):
+        raise BadRequest("`model` is missing: name one; GET /v1/models lists those that are here")
+    return as_schema(fields, schema)
+
+
 def _present(fields: dict[str, Any], schema: type[msgspec.Struct]) -> dict[str, Any]:
     """The fields that say something, of `fields` and of the objects in it."""
     present = dict(fields)

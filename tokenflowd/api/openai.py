@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from tokenflowd.api.answering import Answering, Chat, Plan
-from tokenflowd.api.bodies import as_schema, read_object, read_object_with_media
-from tokenflowd.api.guards import openai_error
+from tokenflowd.api.bodies import as_openai_request, read_object, read_object_with_media
+from tokenflowd.api.guards import openai_error, printable
 from tokenflowd.api.offload import Offload
 from tokenflowd.api.recording import Draft, Recorder
 from tokenflowd.api.schemas import ChatCompletionRequest, CompletionRequest
@@ -48,12 +47,12 @@ class CompletionsResource:
 
     async def _read_chat(self, request: web.Request) -> tuple[Chat, _Streaming]:
         fields = await read_object_with_media(request, self._settings, self._offload)
-        wanted = as_schema(fields, ChatCompletionRequest)
+        wanted = as_openai_request(fields, ChatCompletionRequest)
         return _chat(fields, wanted), _streaming(wanted)
 
     async def _read_legacy(self, request: web.Request) -> tuple[Chat, _Streaming]:
         fields = await read_object(request, self._settings)
-        wanted = as_schema(fields, CompletionRequest)
+        wanted = as_openai_request(fields, CompletionRequest)
         if wanted.tokenflow.compress is not None:
             raise InvalidField("`tokenflow.compress` is for chat completions; compress the prompt")
         return _legacy_chat(fields, wanted), _streaming(wanted)
@@ -198,5 +197,4 @@ def _headers(request_id: str | None, plan: Plan) -> dict[str, str]:
     if plan.decision:
         headers["X-TokenFlow-Compression"] = plan.decision.reason
         headers["X-TokenFlow-Saved-Tokens"] = str(plan.saved_tokens)
-    # A category may hold anything; a header may not.
-    return {name: re.sub(r"[^\x20-\x7e]", "?", value) for name, value in headers.items()}
+    return printable(headers)

@@ -104,7 +104,7 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
     history = HistoryResource(services, offload, reads)
     generate = GenerateResource(services.config.server, answering, recorder, streams)
     completions = CompletionsResource(services.config.server, offload, answering, recorder, streams)
-    embeddings = EmbeddingsResource(services, offload)
+    embeddings = EmbeddingsResource(services, offload, answering)
     openai_models = OpenAIModelsResource(services)
     providers = ProvidersResource(services.providers, services.discovery)
     models = ModelsResource(services, offload)
