@@ -21,6 +21,7 @@ from tokenflowd.errors import (
     ClientLeft,
     Forbidden,
     InvalidField,
+    NotFound,
     ProviderDetails,
     ProviderError,
     TokenFlowError,
@@ -119,7 +120,8 @@ def openai_status(error: TokenFlowError) -> int:
 
 def _as_ours(request: web.Request, error: web.HTTPException) -> TokenFlowError:
     """What aiohttp itself refuses: unknown paths and methods."""
-    ours = TokenFlowError(f"{request.method} {request.path}: {error.reason}{_hint(request)}")
+    hint = _hint(request) if error.status == NotFound.status else ""
+    ours = TokenFlowError(f"{request.method} {request.path}: {error.reason}{hint}")
     ours.status, ours.error = error.status, error.reason.lower()
     return ours
 
