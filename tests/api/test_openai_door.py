@@ -432,7 +432,7 @@ def test_another_daemon_is_told_of_auto_at_once(open_door: OpenDoor) -> None:
         started = time.monotonic()
         answered = door.daemon.get("/v1/models", headers={"User-Agent": USER_AGENT})
         assert time.monotonic() - started < AT_ONCE_S
-        assert [model["id"] for model in answered.json["data"]] == ["auto", "tokenflow-embedder"]
+        assert [model["id"] for model in answered.json["data"]] == ["auto"]
         assert PRICED in {model.id for model in door.client.models.list()}
 
 

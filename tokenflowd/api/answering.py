@@ -161,6 +161,7 @@ class Plan:
             completion_tokens=usage.completion_tokens,
             tokens_counted_by="tokenflow" if self.counted else "provider" if self.usage else None,
             ttft_ms=self.answer.ttft_ms,
+            first_word_ms=self.answer.first_word_ms,
             latency_ms=self.answer.latency_ms,
             cost_usd=self.cost_usd,
         )

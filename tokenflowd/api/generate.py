@@ -184,6 +184,7 @@ def _usage(plan: Plan, answer: Answer, request_id: str | None) -> AnswerUsage:
         cached_tokens=reported.cached_tokens,
         reasoning_tokens=reported.reasoning_tokens,
         ttft_ms=_rounded(record.ttft_ms),
+        first_word_ms=_rounded(record.first_word_ms),
         latency_ms=_rounded(record.latency_ms),
         cost_usd=record.cost_usd,
         finish_reason=record.finish_reason,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from aiohttp import hdrs, web
 
 from tokenflowd.api.answering import AUTO
@@ -34,24 +32,20 @@ class OpenAIModelsResource:
     async def _models(self, request: web.Request) -> list[ListedModel]:
         """`auto` and our sentence encoder, then what the config names and what this machine's
         servers have."""
-        by_id = {AUTO: OWNER, self._services.embedder.model_id: OWNER}
         # Another daemon looks for servers: it must not wait for us while we wait for it.
-        if request.headers.get(hdrs.USER_AGENT) != USER_AGENT:
-            refreshing = self._services.discovery.refresh()
-            if refreshing is not None:
-                await refreshing
-            for model, owner in self._served():
-                by_id.setdefault(model, owner)
-        return [ListedModel(model, owner) for model, owner in by_id.items()]
-
-    def _served(self) -> Iterator[tuple[str, str]]:
-        """Ids, and the names of the providers that serve them."""
+        if request.headers.get(hdrs.USER_AGENT) == USER_AGENT:
+            return [ListedModel(AUTO, OWNER)]
+        refreshing = self._services.discovery.refresh()
+        if refreshing is not None:
+            await refreshing
+        by_id = {AUTO: OWNER, self._services.embedder.model_id: OWNER}
         for provider in self._services.providers.values():
             if provider.obstacle is None:
                 for model in provider.settings.models:
-                    yield model, provider.name
+                    by_id.setdefault(model, provider.name)
         for candidate in self._services.discovery.local_candidates():
-            yield candidate.model, candidate.provider.name
+            by_id.setdefault(candidate.model, candidate.provider.name)
+        return [ListedModel(model, owner) for model, owner in by_id.items()]
 
     def _retired(self) -> list[ListedModel]:
         """Ids that are answered by a successor, and so are not listed."""

@@ -162,7 +162,8 @@ class AnswerUsage(Struct, frozen=True):
     completion_tokens: int | None
     cached_tokens: int | None
     reasoning_tokens: int | None
-    ttft_ms: float | None
+    ttft_ms: Annotated[float | None, Meta(description="Until the first event of the answer")]
+    first_word_ms: Annotated[float | None, Meta(description="Until its first word")]
     latency_ms: float | None
     cost_usd: float | None
     finish_reason: str | None
