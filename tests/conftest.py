@@ -84,8 +84,9 @@ def config_in(
 
 def answered_by(upstream: Upstream, home: Path, **sections: dict[str, Any]) -> Config:
     """A configuration in which `upstream` is Groq, and the only one that can be asked."""
-    groq = {"groq": {"base_url": upstream.url}}
-    sections["providers"] = groq | sections.get("providers", {})
+    providers = sections.get("providers", {})
+    groq = {"base_url": upstream.url} | providers.get("groq", {})
+    sections["providers"] = providers | {"groq": groq}
     return config_in(home, environment={"GROQ_API_KEY": KEY}, **sections)
 
 

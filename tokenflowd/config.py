@@ -126,10 +126,12 @@ class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServedModel(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of a model at one provider. Prices are USD for a million tokens."""
+    """What is known of a model at one provider. Prices are USD for a million tokens;
+    `context_tokens` are those that it reads and writes together."""
 
     input_usd: Usd | None = None
     output_usd: Usd | None = None
+    context_tokens: Positive | None = None
     parameters: dict[str, Any] = {}
 
 

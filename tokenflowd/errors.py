@@ -5,6 +5,9 @@ Each knows its HTTP status, its short name for machines and its sentence for the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 ProviderFault = Literal[
@@ -14,8 +17,11 @@ ProviderFault = Literal[
     "authentication",
     "model_not_found",
     "rate_limited",
-    "refused",  # it understood the request and will not do it: too long, no credit, bad field
-    "server_error",
+    "refused",  # it understood the request and will not do it: no credit, bad field
+    "context_length",  # the request is longer than what the model reads
+    "tool_use_failed",  # the model could not write a tool call that holds
+    "server_error",  # it failed at this request
+    "overloaded",  # it has no capacity, or what stands before it says that it is down
     "bad_answer",  # what came is not the protocol, or it ended before its end
 ]
 _FAULT_STATUS: dict[ProviderFault, int] = {
@@ -26,9 +32,23 @@ _FAULT_STATUS: dict[ProviderFault, int] = {
     "model_not_found": 404,
     "rate_limited": 429,
     "refused": 400,
+    "context_length": 400,
+    "tool_use_failed": 400,
     "server_error": 502,
+    "overloaded": 503,
     "bad_answer": 502,
 }
+_RETRYABLE: frozenset[ProviderFault] = frozenset(
+    {
+        "unavailable",
+        "unreachable",
+        "timeout",
+        "rate_limited",
+        "server_error",
+        "overloaded",
+        "bad_answer",
+    }
+)
 
 
 class TokenFlowError(Exception):
@@ -130,10 +150,23 @@ class ClientStalled(TokenFlowError):
     error = "client stalled"
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderDetails:
+    """What a provider's error object says besides its sentence, in OpenAI's names;
+    `failed_generation` is Groq's."""
+
+    code: str | int | None = None
+    type: str | None = None
+    param: str | None = None
+    failed_generation: str | None = None
+
+
 class ProviderError(TokenFlowError):
-    """A provider could not answer. `fault` is its kind; `detail` never holds a key.
+    """A provider could not answer. `fault` is its kind; nothing in it ever holds a key.
 
     `retryable` says that the same request may succeed later, `retry_after_s` when.
+    `provider_status` is the HTTP status that the provider answered with, if it did;
+    `provider_headers` are its rate limits, by lower-case names.
     """
 
     def __init__(
@@ -141,22 +174,21 @@ class ProviderError(TokenFlowError):
         fault: ProviderFault,
         detail: str,
         *,
-        status: int | None = None,
+        provider_status: int | None = None,
         retry_after_s: float | None = None,
+        provider_details: ProviderDetails = ProviderDetails(),
+        provider_headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(detail)
         self.fault = fault
         self.error = fault.replace("_", " ")
-        self.status = status or _FAULT_STATUS[fault]
-        self.retryable = fault in (
-            "unavailable",
-            "unreachable",
-            "timeout",
-            "rate_limited",
-            "server_error",
-            "bad_answer",
-        )
+        refused = fault == "refused" and provider_status and 400 <= provider_status < 500
+        self.status = provider_status if refused and provider_status else _FAULT_STATUS[fault]
+        self.retryable = fault in _RETRYABLE
         self.retry_after_s = retry_after_s
+        self.provider_status = provider_status
+        self.provider_details = provider_details
+        self.provider_headers = provider_headers
 
 
 class ModelUnavailable(TokenFlowError):

@@ -222,7 +222,7 @@ def test_an_answer_without_words_is_an_answer(open_relay: OpenRelay) -> None:
     received = relay.generate()
     assert [event.name for event in received] == ["metadata", "usage", "end_stream"]
     assert received[1].json["finish_reason"] == "length"
-    assert received[1].json["ttft_ms"] is None
+    assert received[1].json["ttft_ms"] > 0  # the first event came, if no word
     assert relay.latest()["output"] == ""
 
 

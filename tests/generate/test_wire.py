@@ -95,7 +95,6 @@ async def slowly(wire: Wire, request: Received) -> None:
         pytest.param(
             events(
                 chunk(TEXT, usage=None, x_groq={"id": "req_1"}, service_tier="on_demand"),
-                event({"choices": [{"index": 1, "delta": {"content": "another choice"}}]}),
                 event({"choices": []}),
                 STOP,
                 DONE,

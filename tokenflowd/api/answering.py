@@ -37,7 +37,7 @@ class Chat:
     """What somebody wants answered. `model` may be "auto": then `categories` decide.
 
     `parameters` are sent as they are; `own_defaults` lets the config's parameters of a model be
-    sent along.
+    sent along. `repeats` lets what failed be asked again: not for clients that do so themselves.
     """
 
     messages: Sequence[ChatMessage]
@@ -49,6 +49,7 @@ class Chat:
     compress_last_turn: bool = False
     min_compress_tokens: int = 0
     own_defaults: bool = False
+    repeats: bool = True
 
 
 @dataclass(slots=True)
@@ -129,7 +130,7 @@ class Plan:
             record,
             provider=self.answer.candidate.provider.name,
             model=self.answer.candidate.model,
-            partial=self.answer.finish_reason is None,
+            partial=not self.answer.is_complete,
             finish_reason=self.answer.finish_reason,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
@@ -166,14 +167,18 @@ class Answering:
     async def stream(self, draft: Draft, plan: Plan) -> Generation:
         """An answer that has begun. Raises ProviderError."""
         with _attempts_noted(plan):
-            generation = await self._services.generator.stream(plan.candidates, plan.body)
+            generation = await self._services.generator.stream(
+                plan.candidates, plan.body, repeats=plan.chat.repeats
+            )
         self._begun(draft, plan, generation.answer)
         return generation
 
     async def complete(self, draft: Draft, plan: Plan) -> bytes:
         """The JSON of a whole answer. Raises ProviderError."""
         with _attempts_noted(plan):
-            answer, payload = await self._services.generator.complete(plan.candidates, plan.body)
+            answer, payload = await self._services.generator.complete(
+                plan.candidates, plan.body, repeats=plan.chat.repeats
+            )
         self._begun(draft, plan, answer)
         await self.count(plan)
         return payload

@@ -11,6 +11,7 @@ import time
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
+from msgspec import UNSET
 
 from tokenflowd.api.schemas import Error, OpenAIError, OpenAIErrorDetail
 from tokenflowd.config import ServerConfig
@@ -18,6 +19,8 @@ from tokenflowd.errors import (
     BadRequest,
     ClientLeft,
     Forbidden,
+    ProviderDetails,
+    ProviderError,
     TokenFlowError,
     UnsupportedMediaType,
 )
@@ -64,9 +67,24 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def openai_error(error: TokenFlowError) -> OpenAIError:
-    """OpenAI's shape, for /v1."""
+    """OpenAI's shape, for /v1. What the provider said of its error stays as it said it."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
-    return OpenAIError(OpenAIErrorDetail(error.detail, kind, error.error.replace(" ", "_")))
+    said = error.provider_details if isinstance(error, ProviderError) else ProviderDetails()
+    return OpenAIError(
+        OpenAIErrorDetail(
+            error.detail,
+            said.type or kind,
+            error.error.replace(" ", "_") if said.code is None else said.code,
+            said.param,
+            UNSET if said.failed_generation is None else said.failed_generation,
+        )
+    )
+
+
+def openai_status(error: TokenFlowError) -> int:
+    """The provider's own, where it answered with one."""
+    provider_status = error.provider_status if isinstance(error, ProviderError) else None
+    return provider_status if provider_status and provider_status >= 400 else error.status
 
 
 def _as_ours(request: web.Request, error: web.HTTPException) -> TokenFlowError:
@@ -79,7 +97,8 @@ def _as_ours(request: web.Request, error: web.HTTPException) -> TokenFlowError:
 def _failure(request: web.Request, error: TokenFlowError) -> web.Response:
     is_openai = request.path.startswith("/v1/")
     shape = openai_error(error) if is_openai else Error(error.error, error.detail)
-    response = json_response(shape, status=error.status)
+    status = openai_status(error) if is_openai else error.status
+    response = json_response(shape, status=status)
     if error.retry_after_s is not None:
         response.headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_s))
     return response

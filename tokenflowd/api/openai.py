@@ -113,12 +113,13 @@ def _chat(fields: dict[str, Any], wanted: ChatCompletionRequest) -> Chat:
         compress=options.compress,
         compress_last_turn=options.compress_last_turn,
         min_compress_tokens=MIN_TOKENS,
+        repeats=False,
     )
 
 
 def _is_usage(piece: Piece) -> bool:
     """The event that a client gets only if it asked for it (`include_usage`)."""
-    return piece.usage is not None and not piece.has_choices
+    return piece.usage is not None and not piece.choices
 
 
 def _event(payload: bytes) -> bytes:

@@ -184,8 +184,11 @@ class MetricsQuery(Struct, frozen=True):
 class OpenAIErrorDetail(Struct, frozen=True):
     message: str
     type: str
-    code: str
+    code: str | int
     param: str | None = None
+    failed_generation: Annotated[
+        str | UnsetType, Meta(description="Groq's: the tool call that does not hold")
+    ] = UNSET
 
 
 class OpenAIError(Struct, frozen=True):

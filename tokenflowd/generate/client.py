@@ -9,9 +9,9 @@ import ssl
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from email.utils import parsedate_to_datetime
+from dataclasses import astuple, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import msgspec
@@ -19,33 +19,27 @@ from aiohttp import hdrs
 
 from tokenflowd import __version__
 from tokenflowd.config import GenerateConfig
-from tokenflowd.errors import ProviderError, ProviderFault
+from tokenflowd.errors import ProviderDetails, ProviderError, ProviderFault
 from tokenflowd.generate.providers import Candidate, Provider
+from tokenflowd.generate.refusals import error_of_response, rate_limits
 from tokenflowd.generate.sse import EventParser
-from tokenflowd.generate.wire import DONE, Piece, error_message, read_piece
+from tokenflowd.generate.wire import DONE, ChoicePart, Piece, as_event, read_piece
+
+Endpoint = Literal["chat/completions", "completions"]
 
 USER_AGENT = f"tokenflowd/{__version__}"
 OWNER = "tokenflow"  # whose models /v1/models lists: another TokenFlow is no provider
-# Groq answers 400 for these.
-_MODEL_IS_GONE = (b'"model_decommissioned"', b'"model_not_found"')
 PROBE_TIMEOUT_S = 3.0
 LOCAL_PROBE_TIMEOUT_S = 1.0
-# What may still come after the finish reason: the usage, then [DONE].
+# What may still come after a finish reason that came by itself: the usage, then [DONE].
 LAST_WORDS_S = 2.0
 # What a finished response may take to end.
 DRAIN_S = 0.5
-DAY_S = 86_400.0
 MAX_ERROR_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-MAX_DETAIL_CHARS = 300
-
-_FAULTS: dict[int, ProviderFault] = {
-    401: "authentication",
-    404: "model_not_found",
-    408: "timeout",
-    429: "rate_limited",
-    498: "rate_limited",  # Groq: no capacity for flex processing
-}
+MAX_DETAIL_CHARS = 1000
+# What aiohttp takes for the type of a response that names none.
+_UNLABELLED = "application/octet-stream"
 
 
 class ProviderClient:
@@ -60,20 +54,32 @@ class ProviderClient:
         self._answers: Counter[str] = Counter()
         self._listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def stream(self, candidate: Candidate, body: Mapping[str, Any]) -> ProviderStream:
+    async def stream(
+        self,
+        candidate: Candidate,
+        body: Mapping[str, Any],
+        endpoint: Endpoint = "chat/completions",
+    ) -> ProviderStream:
         """An answer as it is made, begun: its first events are there."""
         provider = candidate.provider
         end = await self._begin_answer(provider)
         try:
             with _boundary(provider):
                 async with asyncio.timeout(self._settings.first_token_timeout_s):
-                    response = await self._post(candidate, body)
+                    response = await self._post(candidate, body, endpoint)
                     stream = ProviderStream(
-                        provider, response, self._settings.chunk_timeout_s, self._ending, end
+                        provider,
+                        response,
+                        self._settings.chunk_timeout_s,
+                        self._ending,
+                        end,
+                        choices=_choices_asked_for(body),
                     )
                     try:
-                        await _expect(response, "text/event-stream")
-                        await stream.begin()
+                        if await _is_stream(response):
+                            await stream.begin()
+                        else:
+                            stream.begin_with(await _read_at_most(response, MAX_ANSWER_BYTES))
                     except BaseException:
                         response.close()
                         raise
@@ -82,22 +88,33 @@ class ProviderClient:
             raise
         return stream
 
-    async def complete(self, candidate: Candidate, body: Mapping[str, Any]) -> Piece:
+    async def complete(
+        self,
+        candidate: Candidate,
+        body: Mapping[str, Any],
+        endpoint: Endpoint = "chat/completions",
+    ) -> WholeAnswer:
         """An answer that comes whole."""
+        payload, headers = await self.fetch(candidate, body, endpoint)
+        with _boundary(candidate.provider):
+            return WholeAnswer(_with_choices(read_piece(payload)), headers)
+
+    async def fetch(
+        self, candidate: Candidate, body: Mapping[str, Any], endpoint: str
+    ) -> tuple[bytes, dict[str, str]]:
+        """The JSON that an endpoint answers with, and its rate limits. Raises ProviderError."""
         end = await self._begin_answer(candidate.provider)
         try:
             with _boundary(candidate.provider):
                 async with (
                     asyncio.timeout(self._settings.answer_timeout_s),
-                    await self._post(candidate, body) as response,
+                    await self._post(candidate, body, endpoint) as response,
                 ):
-                    await _expect(response, "application/json")
-                    piece = read_piece(await _read_at_most(response, MAX_ANSWER_BYTES))
+                    await _expect_json(response)
+                    payload = await _read_at_most(response, MAX_ANSWER_BYTES)
+                    return payload, rate_limits(response.headers)
         finally:
             end()
-        if piece.finish_reason is None:
-            raise _error(candidate.provider, "bad_answer", "sent an answer without an end")
-        return piece
 
     async def models(self, provider: Provider) -> tuple[str, ...] | None:
         """The ids of the models that it serves; None while one's own server answers and is not to
@@ -119,7 +136,7 @@ class ProviderClient:
                     proxy=provider.proxy,
                 ) as response,
             ):
-                await _expect(response, "application/json")
+                await _expect_json(response)
                 listed = await _read_at_most(response, MAX_ANSWER_BYTES)
         try:
             models = msgspec.json.decode(listed, type=_Models).data
@@ -156,10 +173,12 @@ class ProviderClient:
             )
         return self._opened
 
-    async def _post(self, candidate: Candidate, body: Mapping[str, Any]) -> aiohttp.ClientResponse:
+    async def _post(
+        self, candidate: Candidate, body: Mapping[str, Any], endpoint: str
+    ) -> aiohttp.ClientResponse:
         provider = candidate.provider
         return await self._session.post(
-            f"{provider.base_url}/chat/completions",
+            f"{provider.base_url}/{endpoint}",
             data=msgspec.json.encode({**body, "model": candidate.model}),
             headers={
                 hdrs.CONTENT_TYPE: "application/json",
@@ -171,8 +190,20 @@ class ProviderClient:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class WholeAnswer:
+    """An answer that came at once, and the provider's rate limits."""
+
+    piece: Piece
+    headers: Mapping[str, str]
+
+
 class ProviderStream:
-    """The events of one answer. Ends only after a finish reason; anything else is an error."""
+    """The events of one answer.
+
+    It is complete when every choice has ended, or when the provider says that the stream has;
+    a stream that breaks off before that is an error.
+    """
 
     def __init__(
         self,
@@ -181,15 +212,18 @@ class ProviderStream:
         chunk_timeout_s: float,
         ending: set[asyncio.Task[None]],
         end: Callable[[], None],
+        *,
+        choices: int,
     ) -> None:
+        self.headers = rate_limits(response.headers)
         self._provider = provider
         self._response = response
         self._chunk_timeout_s = chunk_timeout_s
         self._ending = ending
         self._end = end
         self._parser = EventParser()
+        self._progress = _Progress(choices)
         self._first: list[Piece] = []
-        self._finished_at: float | None = None  # when the finish reason came
         self._has_ended = False
         self._failure: ProviderError | None = None
 
@@ -197,6 +231,11 @@ class ProviderStream:
         """Waits for the first events; its caller holds the clock."""
         while not self._first:
             self._first = await self._receive()
+
+    def begin_with(self, whole: bytes) -> None:
+        """Of a provider that sends a whole answer to those who asked for a stream."""
+        self._first = [_with_choices(read_piece(as_event(whole)))]
+        self._has_ended = True
 
     async def read(self) -> list[Piece]:
         """The events that came together, at least one; none when the answer is complete."""
@@ -211,20 +250,19 @@ class ProviderStream:
                     if pieces:
                         return pieces
             except (TimeoutError, aiohttp.ClientError, OSError, ProviderError):
-                if self._finished_at is None:
+                if not self._progress.is_finished:
                     raise
         return []
 
     @property
     def _patience_s(self) -> float:
-        return self._chunk_timeout_s if self._finished_at is None else LAST_WORDS_S
+        return LAST_WORDS_S if self._progress.is_surely_finished else self._chunk_timeout_s
 
     @property
     def _is_complete(self) -> bool:
-        """After the finish reason, at the end of the stream; or long after, if it goes on."""
-        if self._finished_at is None:
-            return False
-        return self._has_ended or time.monotonic() - self._finished_at > LAST_WORDS_S
+        """At the end of the stream; or some time after the last choice's, if it goes on."""
+        is_idle = self._progress.is_finished and self._progress.idle_s > self._patience_s
+        return self._has_ended or is_idle
 
     def close(self) -> None:
         """Tells the provider to stop, if it has not: a closed connection is the only way."""
@@ -252,21 +290,94 @@ class ProviderStream:
         pieces: list[Piece] = []
         try:
             received = await self._response.content.readany()
+            said_done = False
             for event in self._parser.feed(received) if received else self._parser.finish():
-                if event.strip() == DONE:
-                    self._has_ended = True
+                data = event.strip()
+                if not data:
+                    continue
+                if data == DONE:
+                    said_done = True
                     break
                 pieces.append(read_piece(event))
-                if pieces[-1].finish_reason is not None and self._finished_at is None:
-                    self._finished_at = time.monotonic()
-            self._has_ended |= not received
-            if self._has_ended and self._finished_at is None:
+                self._progress.note(pieces[-1])
+            self._has_ended = said_done or not received
+            if self._has_ended and not self._progress.may_end(said_done):
                 raise ProviderError("bad_answer", "ended the answer before its end")
         except ProviderError as error:
             if not pieces:
                 raise
             self._failure = error
         return pieces
+
+
+class _Progress:
+    """How far the choices of a streamed answer have come.
+
+    Some providers give a finish reason with every chunk. So one that comes with content may not
+    be the last, and one after which a choice goes on was none.
+    """
+
+    def __init__(self, choices: int) -> None:
+        self._expected = choices
+        self._open: set[int] = set()
+        self._ended: set[int] = set()
+        self._reasons_mean_the_end = True
+        self._last_content_at = time.monotonic()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every choice that began has a finish reason."""
+        return bool(self._ended) and not self._open
+
+    @property
+    def is_surely_finished(self) -> bool:
+        """Whether nothing more can be expected but the usage and [DONE]."""
+        return (
+            self._reasons_mean_the_end and self.is_finished and len(self._ended) >= self._expected
+        )
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since a choice was added to."""
+        return time.monotonic() - self._last_content_at
+
+    def may_end(self, said_done: bool) -> bool:
+        """Whether a stream that ends now is complete: by a finish reason, or because the provider
+        says so after it has begun."""
+        return self.is_finished or (said_done and bool(self._open or self._ended))
+
+    def note(self, piece: Piece) -> None:
+        for choice in piece.choices:
+            self._note(choice)
+
+    def _note(self, choice: ChoicePart) -> None:
+        has_gone_on = choice.index in self._ended and choice.has_content
+        if has_gone_on:
+            self._reasons_mean_the_end = False
+        if choice.finish_reason is not None:
+            self._open.discard(choice.index)
+            if choice.has_content and not choice.is_whole:
+                self._reasons_mean_the_end = False
+            if choice.index not in self._ended:
+                self._last_content_at = time.monotonic()
+            self._ended.add(choice.index)
+        elif choice.index not in self._ended or has_gone_on:
+            self._open.add(choice.index)
+            self._ended.discard(choice.index)
+        if choice.has_content:
+            self._last_content_at = time.monotonic()
+
+
+def _with_choices(piece: Piece) -> Piece:
+    """A whole answer. Raises ProviderError if there is none in it."""
+    if not piece.choices:
+        raise ProviderError("bad_answer", "sent an answer without a choice")
+    return piece
+
+
+def _choices_asked_for(body: Mapping[str, Any]) -> int:
+    n = body.get("n")
+    return n if isinstance(n, int) and n > 0 else 1
 
 
 class _Model(msgspec.Struct):
@@ -278,28 +389,35 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-async def _expect(response: aiohttp.ClientResponse, content_type: str) -> None:
+async def _is_stream(response: aiohttp.ClientResponse) -> bool:
+    """Whether events follow, or a whole answer as JSON. Raises what the provider says instead."""
+    await _expect_success(response)
+    if response.content_type == "application/json":
+        return False
+    if response.content_type not in ("text/event-stream", _UNLABELLED):
+        await _raise_wrong_type(response, "text/event-stream")
+    return True
+
+
+async def _expect_json(response: aiohttp.ClientResponse) -> None:
     """Raises what the provider says instead."""
-    if response.status == 200 and response.content_type == content_type:
-        return
+    await _expect_success(response)
+    if response.content_type not in ("application/json", _UNLABELLED):
+        await _raise_wrong_type(response, "application/json")
+
+
+async def _expect_success(response: aiohttp.ClientResponse) -> None:
+    if not 200 <= response.status < 300:
+        body = await _read_at_most(response, MAX_ERROR_BYTES, cut=True)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        raise error_of_response(response.status, body, headers)
+
+
+async def _raise_wrong_type(response: aiohttp.ClientResponse, expected: str) -> None:
     body = await _read_at_most(response, MAX_ERROR_BYTES, cut=True)
-    said = _message_in(body)
-    if response.status == 200:
-        raise ProviderError(
-            "bad_answer", f"sent {response.content_type} instead of {content_type}: {said}"
-        )
-    status = response.status
-    fault: ProviderFault = _FAULTS.get(status) or (
-        "refused" if 400 <= status < 500 else "bad_answer" if status < 400 else "server_error"
-    )
-    if any(code in body for code in _MODEL_IS_GONE):
-        fault = "model_not_found"
-    raise ProviderError(
-        fault,
-        f"answered {status} {said}".rstrip(),
-        status=status if fault == "refused" else None,
-        retry_after_s=_retry_after(response.headers.get(hdrs.RETRY_AFTER)),
-    )
+    text = body.decode(errors="replace").strip()
+    said = "" if text.startswith("<") else text
+    raise ProviderError("bad_answer", f"sent {response.content_type} instead of {expected}: {said}")
 
 
 async def _read_at_most(
@@ -315,28 +433,6 @@ async def _read_at_most(
     return bytes(received)
 
 
-def _message_in(body: bytes) -> str:
-    try:
-        return error_message(msgspec.json.decode(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        text = body.decode(errors="replace").strip()
-        return "" if text.startswith("<") else text  # a proxy's page says nothing
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds, from either of the header's forms (RFC 9110, 10.2.3); no more than a day."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return min(max(0.0, seconds), DAY_S)
-
-
 @contextlib.contextmanager
 def _boundary(provider: Provider) -> Iterator[None]:
     """The one place where a failure to talk to a provider becomes a ProviderError.
@@ -346,9 +442,7 @@ def _boundary(provider: Provider) -> Iterator[None]:
     try:
         yield
     except ProviderError as error:
-        raise _error(
-            provider, error.fault, error.detail, status=error.status, after=error.retry_after_s
-        ) from None
+        raise _attributed(provider, error) from None
     except aiohttp.ConnectionTimeoutError:
         raise _error(provider, "unreachable", "cannot be reached: it does not answer") from None
     except TimeoutError:
@@ -363,23 +457,37 @@ def _boundary(provider: Provider) -> Iterator[None]:
         raise _error(provider, "unreachable", "closed the connection") from None
 
 
-def _error(
-    provider: Provider,
-    fault: ProviderFault,
-    said: str,
-    *,
-    status: int | None = None,
-    after: float | None = None,
-) -> ProviderError:
-    """A sentence that begins with who it is about, ends with what to do, and holds no key."""
-    if provider.key:
-        said = said.replace(provider.key, "***")
-    said = " ".join(said.split())
+def _error(provider: Provider, fault: ProviderFault, said: str) -> ProviderError:
+    return _attributed(provider, ProviderError(fault, said))
+
+
+def _attributed(provider: Provider, error: ProviderError) -> ProviderError:
+    """The error as a sentence that begins with who it is about and ends with what to do; without
+    the key, wherever the provider may have put it."""
+    said = " ".join(_redacted(error.detail, provider.key).split())
     if len(said) > MAX_DETAIL_CHARS:
         said = f"{said[:MAX_DETAIL_CHARS]}…"
-    if fault == "authentication" and provider.settings.key_variable:
+    if error.fault == "authentication" and provider.settings.key_variable:
         said += f"; check {provider.settings.key_variable}"
-    return ProviderError(fault, f"{provider.name} {said}", status=status, retry_after_s=after)
+    return ProviderError(
+        error.fault,
+        f"{provider.name} {said}",
+        provider_status=error.provider_status,
+        retry_after_s=error.retry_after_s,
+        provider_details=ProviderDetails(
+            *(
+                _redacted(value, provider.key) if isinstance(value, str) else value
+                for value in astuple(error.provider_details)
+            )
+        ),
+        provider_headers={
+            name: _redacted(value, provider.key) for name, value in error.provider_headers.items()
+        },
+    )
+
+
+def _redacted(text: str, key: str) -> str:
+    return text.replace(key, "***") if key else text
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

@@ -1,0 +1,106 @@
+"""Fields of a request that a provider's model does not take: left out or renamed, and remembered.
+
+Only fields that steer sampling, or are hints, are ever left out; what decides the meaning of an
+answer (`tools`, `response_format`, `stop`, `n`, ...) is the client's to change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tokenflowd.errors import ProviderError
+from tokenflowd.generate.providers import Candidate
+
+_OPTIONAL = frozenset(
+    "stream_options temperature top_p top_k top_a min_p typical_p tfs_z presence_penalty "
+    "frequency_penalty repetition_penalty repeat_penalty mirostat mirostat_tau mirostat_eta seed "
+    "logit_bias parallel_tool_calls reasoning_effort reasoning_format include_reasoning "
+    "reasoning verbosity user store metadata service_tier prompt_cache_key "
+    "prompt_cache_retention safety_identifier".split()
+)
+_OTHER_NAME = {
+    "max_tokens": "max_completion_tokens",
+    "max_completion_tokens": "max_tokens",
+}
+_REFUSAL = re.compile(
+    r"unsupported|un(?:known|recogni[sz]ed|expected)|"
+    r"not (?:supported|permitted|allowed|recogni[sz]ed)|"
+    r"(?:does not|doesn't|do not|cannot) (?:support|be (?:used|set|specified))|no such|"
+    r"extra (?:inputs|fields)|extra_forbidden|property .{0,80} is (?:invalid|not)|"
+    r"mutually exclusive|only one of|both (?:be )?(?:specified|set)|deprecated|use .{0,60} instead",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"\w+")
+# In a sentence a name stands in quotes or is no word of English.
+_NAME_IN_SENTENCE = re.compile(r"(?<=[\"'`])\w+(?=[\"'`])|\b(?:temperature|[a-z]+_\w+)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """What is left out of requests to one model, and what has another name there."""
+
+    left_out: frozenset[str] = frozenset()
+    renamed: frozenset[str] = frozenset()
+
+    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        adapted = {name: value for name, value in body.items() if name not in self.left_out}
+        for name in self.renamed & adapted.keys():
+            value = adapted.pop(name)
+            adapted.setdefault(_OTHER_NAME[name], value)
+        return adapted
+
+
+class Adaptations:
+    """One for each model at each provider that refused a field, for as long as the process runs."""
+
+    def __init__(self) -> None:
+        self._by_model: dict[tuple[str, str], Adaptation] = {}
+
+    def of(self, candidate: Candidate) -> Adaptation:
+        return self._by_model.get(_key(candidate), Adaptation())
+
+    def learn(self, candidate: Candidate, sent: Mapping[str, Any], error: ProviderError) -> bool:
+        """Whether `error` names a field of `sent` that can go or be renamed. From now on it is."""
+        refused = _refused_field(sent, error)
+        if refused is None:
+            return False
+        known = self.of(candidate)
+        if refused in _OTHER_NAME:
+            if _OTHER_NAME[refused] in known.renamed:  # it takes neither
+                return False
+            adaptation = Adaptation(known.left_out, known.renamed | {refused})
+        else:
+            adaptation = Adaptation(known.left_out | {refused}, known.renamed)
+        self._by_model[_key(candidate)] = adaptation
+        return True
+
+
+def _key(candidate: Candidate) -> tuple[str, str]:
+    return candidate.provider.name, candidate.model
+
+
+def _refused_field(sent: Mapping[str, Any], error: ProviderError) -> str | None:
+    """The field of `sent` that the provider will not take, if it may go."""
+    details = error.provider_details
+    said = f"{error.detail} {details.code} {details.type}"
+    if error.provider_status not in (400, 422, 500) or not _REFUSAL.search(said):
+        return None
+    named = [name for name in dict.fromkeys(_named(error)) if _may_go(name, sent)]
+    # "temperature and top_p cannot both be specified": the first of them stays.
+    are_alternatives = {"temperature", "top_p"} <= set(named)
+    return "top_p" if are_alternatives else named[0] if named else None
+
+
+def _may_go(name: str, sent: Mapping[str, Any]) -> bool:
+    if name not in sent:
+        return False
+    return name in _OPTIONAL or (name in _OTHER_NAME and _OTHER_NAME[name] not in sent)
+
+
+def _named(error: ProviderError) -> list[str]:
+    """Names that the error may mean: first where it says which."""
+    param = _NAME.findall(error.provider_details.param or "")
+    return [*param, *_NAME_IN_SENTENCE.findall(error.detail)]
