@@ -251,3 +251,36 @@ def test_a_schema_that_another_provider_does_not_take_stays_the_clients(
     asked = CHAT | {"response_format": JSON_SCHEMA}
     assert relay.daemon.post("/v1/chat/completions", asked).status == 400
     assert [body["response_format"] for body in relay.upstream.bodies] == [JSON_SCHEMA]
+
+
+# What llama-cpp-python 0.3.36 says of a message whose content is missing, and where it is null.
+NO_CONTENT = "'content'"
+NULL_CONTENT = """7 validation errors:
+  {'type': 'literal_error', 'loc': ('body', 'messages', 1, 'ChatCompletionRequestUserMessage', \
+'role'), 'msg': "Input should be 'user'", 'input': 'assistant', 'ctx': {'expected': "'user'"}}
+  {'type': 'string_type', 'loc': ('body', 'messages', 1, 'ChatCompletionRequestAssistantMessage', \
+'content'), 'msg': 'Input should be a valid string', 'input': None}"""
+
+
+@pytest.mark.parametrize(("said", "message"), [({}, NO_CONTENT), ({"content": None}, NULL_CONTENT)])
+def test_a_message_of_tool_calls_alone_gets_an_empty_content(
+    open_relay: OpenRelay, said: dict[str, Any], message: str
+) -> None:
+    def refusal(body: Any) -> Refusal | None:
+        if body["messages"][1].get("content") is None:
+            return 500, {"error": {"message": message, "type": "internal_server_error"}}
+        return None
+
+    function = {"name": "get_weather", "arguments": "{}"}
+    call = {"id": "c1", "type": "function", "function": function}
+    messages = [
+        {"role": "user", "content": "How warm is it?"},
+        {"role": "assistant", "tool_calls": [call], **said},
+        {"role": "tool", "tool_call_id": "c1", "content": "7 degrees"},
+    ]
+    relay = open_relay(refusing(refusal))
+    for _ in range(2):
+        asked = CHAT | {"messages": messages}
+        assert relay.daemon.post("/v1/chat/completions", asked).status == 200
+    adapted = [messages[0], messages[1] | {"content": ""}, messages[2]]
+    assert [body["messages"] for body in relay.upstream.bodies] == [messages, adapted, adapted]

@@ -38,6 +38,12 @@ _REFUSAL = re.compile(
 _NO_JSON_SCHEMA = re.compile(
     r"response_format.*Input should be 'text' or 'json_object'.*llama_cpp", re.DOTALL
 )
+# Nor has it messages of an assistant without content, as those are that call a tool: null is no
+# string to it, and where the content is missing its Python says no more than the key.
+_NO_MISSING_CONTENT = re.compile(
+    r"AssistantMessage', 'content'\), 'msg': 'Input should be a valid string'|"
+    r"answered 500 'content'$"
+)
 _NAME = re.compile(r"\w+")
 # In a sentence a name stands in quotes or is no word of English.
 _NAME_IN_SENTENCE = re.compile(r"(?<=[\"'`])\w+(?=[\"'`])|\b(?:temperature|[a-z]+_\w+)\b")
@@ -47,12 +53,14 @@ _NAME_IN_SENTENCE = re.compile(r"(?<=[\"'`])\w+(?=[\"'`])|\b(?:temperature|[a-z]
 class Adaptation:
     """What is left out of requests to one model, and what has another name there.
 
-    With `schema_in_json_object`, an OpenAI `json_schema` is asked for as llama-cpp-python reads it.
+    With `schema_in_json_object`, an OpenAI `json_schema` is asked for as llama-cpp-python reads it;
+    with `empty_content`, messages that have no content but tool calls have an empty one.
     """
 
     left_out: frozenset[str] = frozenset()
     renamed: frozenset[str] = frozenset()
     schema_in_json_object: bool = False
+    empty_content: bool = False
 
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
         adapted = {name: value for name, value in body.items() if name not in self.left_out}
@@ -62,6 +70,11 @@ class Adaptation:
         schema = _json_schema(adapted) if self.schema_in_json_object else None
         if schema is not None:
             adapted["response_format"] = {"type": "json_object", "schema": schema}
+        if self.empty_content and _has_missing_content(adapted):
+            adapted["messages"] = [
+                {**message, "content": ""} if _is_content_missing(message) else message
+                for message in adapted["messages"]
+            ]
         return adapted
 
 
@@ -80,6 +93,8 @@ class Adaptations:
         refused = _refused_field(sent, error)
         if _json_schema(sent) is not None and _NO_JSON_SCHEMA.search(error.detail):
             adaptation = replace(known, schema_in_json_object=True)
+        elif _has_missing_content(sent) and _NO_MISSING_CONTENT.search(error.detail):
+            adaptation = replace(known, empty_content=True)
         elif refused is None:
             return False
         elif refused in _OTHER_NAME:
@@ -102,6 +117,19 @@ def _json_schema(body: Mapping[str, Any]) -> dict[str, Any] | None:
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
             return schema
     return None
+
+
+def _has_missing_content(body: Mapping[str, Any]) -> bool:
+    return any(_is_content_missing(message) for message in body.get("messages", ()))
+
+
+def _is_content_missing(message: Any) -> bool:
+    return (
+        isinstance(message, dict)
+        and message.get("role") == "assistant"
+        and message.get("content") is None
+        and bool(message.get("tool_calls"))
+    )
 
 
 def _refused_field(sent: Mapping[str, Any], error: ProviderError) -> str | None:
