@@ -26,8 +26,8 @@ PROGRAMS = Path(__file__).with_name("programs")
 PATIENCE_S = 200.0
 # A client finds the daemon's address in its settings alone, and no server but the daemon.
 CLOSED = "http://127.0.0.1:9"
-PROXIES = {name: CLOSED for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}
-NO_PROXY = {name: "localhost,127.0.0.1" for name in ("NO_PROXY", "no_proxy")}
+PROXIES = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), CLOSED)
+NO_PROXY = dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1")
 
 PIECES = ["Hello", " wörld", ",\n\n", "汉字", " 🙂"]
 TEXT = "".join(PIECES)
@@ -83,7 +83,10 @@ class Output:
 
 
 def run_client(
-    command: list[str], folder: Path, home: Path, environment: Mapping[str, str] | None = None,
+    command: list[str],
+    folder: Path,
+    home: Path,
+    environment: Mapping[str, str] | None = None,
     stdin: str = "",
 ) -> Output:
     """Runs it in `folder`, as a user whose home is `home` and who can reach this machine alone."""

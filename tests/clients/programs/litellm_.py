@@ -56,7 +56,11 @@ def error() -> dict[str, Any]:
     try:
         list(complete(messages=messages, stream=True, num_retries=0, max_retries=0))
     except litellm.exceptions.APIError as caught:
-        return {"error": type(caught).__name__, "message": str(caught), "status": caught.status_code}
+        return {
+            "error": type(caught).__name__,
+            "message": str(caught),
+            "status": caught.status_code,
+        }
     except (litellm.BadRequestError, litellm.RateLimitError) as caught:
         return {
             "error": type(caught).__name__,
