@@ -193,6 +193,18 @@ def refuses(status: int, error: Mapping[str, Any], **headers: str) -> Script:
     return script
 
 
+def breaks_off(*texts: str) -> Script:
+    """A provider that begins to answer, and then closes the connection."""
+
+    async def script(wire: Wire, request: Received) -> None:
+        await wire.head()
+        for text in texts:
+            await wire.send(chunk(text))
+        await wire.close()
+
+    return script
+
+
 def tool_results(relay: Relay) -> list[str]:
     """The contents of tool messages that reached the provider, latest request."""
     messages = relay.upstream.bodies[-1]["messages"]

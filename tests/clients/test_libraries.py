@@ -17,6 +17,7 @@ from tests.clients.conftest import (
     TOOL_NAME,
     TOOL_RESULT,
     Library,
+    breaks_off,
     calls_tool,
     refuses,
     tool_results,
@@ -69,6 +70,7 @@ def test_a_refusal_keeps_what_the_provider_said(
     report = Library(program).report(relay, "error", tmp_path)
     assert BAD_REQUEST["message"] in report["message"]
     assert report["status"] == 400
+    assert (report["code"], report["param"]) == (BAD_REQUEST["code"], BAD_REQUEST["param"])
     assert len(relay.upstream.requests) == 1
 
 
@@ -79,3 +81,20 @@ def test_a_rate_limit_is_said_to_be_one(
     report = Library(program).report(relay, "error", tmp_path)
     assert RATE_LIMIT["message"] in report["message"]
     assert report["status"] == 429
+
+
+def test_a_rate_limit_is_waited_for(open_relay: OpenRelay, tmp_path: Path, program: str) -> None:
+    """As each client does by itself: ours and its repetitions do not multiply."""
+    relay = open_relay(refuses(429, RATE_LIMIT, Retry_After="1"), answer(*PIECES))
+    report = Library(program).report(relay, "stream", tmp_path)
+    assert "".join(report["pieces"]) == TEXT
+    assert len(relay.upstream.requests) == 2
+
+
+def test_an_answer_that_breaks_off_is_an_error(
+    open_relay: OpenRelay, tmp_path: Path, program: str
+) -> None:
+    relay = open_relay(breaks_off(PIECES[0]))
+    report = Library(program).report(relay, "error", tmp_path)
+    assert "broke off" in report["message"]
+    assert relay.latest()["status"] == "error"

@@ -45,11 +45,11 @@ def tools(model: ChatOpenAI) -> dict[str, Any]:
 def error(model: ChatOpenAI) -> dict[str, Any]:
     try:
         list(model.stream("Hi"))
-    except openai.APIStatusError as caught:
+    except openai.APIError as caught:
         return {
             "error": type(caught).__name__,
             "message": str(caught),
-            "status": caught.status_code,
+            "status": getattr(caught, "status_code", None),
             "code": caught.code,
             "param": caught.param,
         }

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import litellm
+import openai
 
 url, step = sys.argv[1:]
 tool = {
@@ -55,17 +56,11 @@ def error() -> dict[str, Any]:
     messages = [{"role": "user", "content": "Hi"}]
     try:
         list(complete(messages=messages, stream=True, num_retries=0, max_retries=0))
-    except litellm.exceptions.APIError as caught:
+    except openai.APIError as caught:  # litellm's errors are openai's
         return {
             "error": type(caught).__name__,
             "message": str(caught),
-            "status": caught.status_code,
-        }
-    except (litellm.BadRequestError, litellm.RateLimitError) as caught:
-        return {
-            "error": type(caught).__name__,
-            "message": str(caught),
-            "status": caught.status_code,
+            "status": getattr(caught, "status_code", None),
             "code": caught.code,
             "param": caught.param,
         }

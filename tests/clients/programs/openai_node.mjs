@@ -43,11 +43,12 @@ const steps = {
 
   async error(client) {
     try {
-      await client.chat.completions.create({
+      const stream = await client.chat.completions.create({
         model: "m1",
         messages: [{ role: "user", content: "Hi" }],
         stream: true,
       });
+      for await (const chunk of stream);
     } catch (error) {
       const { message, status, code, param } = error;
       return { error: error.constructor.name, message, status, code, param };

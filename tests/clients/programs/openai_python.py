@@ -46,14 +46,13 @@ def tools(client: openai.OpenAI) -> dict[str, Any]:
 
 def error(client: openai.OpenAI) -> dict[str, Any]:
     try:
-        client.chat.completions.create(
-            model="m1", messages=[{"role": "user", "content": "Hi"}], stream=True
-        )
-    except openai.APIStatusError as caught:
+        messages = [{"role": "user", "content": "Hi"}]
+        list(client.chat.completions.create(model="m1", messages=messages, stream=True))
+    except openai.APIError as caught:
         return {
             "error": type(caught).__name__,
             "message": str(caught),
-            "status": caught.status_code,
+            "status": getattr(caught, "status_code", None),
             "code": caught.code,
             "param": caught.param,
         }
