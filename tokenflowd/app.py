@@ -14,6 +14,7 @@ from tokenflowd.api.guards import (
     guard_content_type,
     guard_host,
     guard_origin,
+    name_request,
 )
 from tokenflowd.api.offload import READ_WORKERS, SERVICE_WORKERS, Offload
 from tokenflowd.api.streams import Streams, cut_off_stalled
@@ -27,7 +28,6 @@ def build_app(services: Services) -> web.Application:
     offload = Offload(SERVICE_WORKERS, "service")
     reads = Offload(READ_WORKERS, "read")
     app = web.Application(
-        client_max_size=settings.max_body_bytes,
         middlewares=[
             cut_off_stalled,
             answer_errors,
@@ -36,7 +36,7 @@ def build_app(services: Services) -> web.Application:
             guard_content_type,
         ],
     )
-    app.on_response_prepare.append(allow_origin)
+    app.on_response_prepare.extend([allow_origin, name_request])
     streams = Streams(settings.max_streams)
     app.on_shutdown.append(streams.stop)
     add_routes(app, services, offload, reads, streams)

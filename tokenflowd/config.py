@@ -69,6 +69,7 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ("http://localhost:3000", "http://127.0.0.1:3000")
     max_body_bytes: Positive = 8 * 1024 * 1024
+    max_media_body_bytes: Positive = 64 * 1024 * 1024
     body_timeout_s: Seconds = 10.0
     max_streams: Positive = 512
     offline: bool = False
@@ -126,12 +127,15 @@ class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServedModel(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of a model at one provider. Prices are USD for a million tokens;
-    `context_tokens` are those that it reads and writes together."""
+    """What is known of a model at one provider; None where nothing is. Prices are USD for a
+    million tokens; `context_tokens` are those that it reads and writes together; `images` and
+    `tools` say whether it takes them."""
 
     input_usd: Usd | None = None
     output_usd: Usd | None = None
     context_tokens: Positive | None = None
+    images: bool | None = None
+    tools: bool | None = None
     parameters: dict[str, Any] = {}
 
 

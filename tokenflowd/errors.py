@@ -85,6 +85,12 @@ class NotFound(TokenFlowError):
     error = "not found"
 
 
+class ModelNotFound(NotFound):
+    """No model of that id can be asked here."""
+
+    error = "model not found"
+
+
 class RequestTimeout(TokenFlowError):
     """The client took too long to send its request."""
 

@@ -10,7 +10,7 @@ from tests.conftest import KEY, config_in
 from tokenflowd.classify import Classification
 from tokenflowd.errors import InvalidField, NotFound
 from tokenflowd.generate import Candidate, Providers
-from tokenflowd.route import Rankings, Route, Router
+from tokenflowd.route import Needs, Rankings, Route, Router
 
 GROQ = {"GROQ_API_KEY": KEY}
 BOTH = {**GROQ, "OPENROUTER_API_KEY": KEY}
@@ -38,7 +38,7 @@ def found(category: str, confidence: float = 0.9) -> Classification:
 
 
 def test_a_category_is_answered_along_its_ranking(tmp_path: Path) -> None:
-    route = World(tmp_path, GROQ).router.for_category(found("reasoning"), [])
+    route = World(tmp_path, GROQ).router.for_category(found("reasoning"), [], Needs())
     assert asked(route) == [
         ("groq", "openai/gpt-oss-120b"),
         ("groq", "qwen/qwen3.8-27b"),
@@ -49,13 +49,13 @@ def test_a_category_is_answered_along_its_ranking(tmp_path: Path) -> None:
 
 def test_an_unsure_classification_is_answered_by_the_fallback(tmp_path: Path) -> None:
     world = World(tmp_path, GROQ, min_confidence=0.5, fallback_model="qwen/qwen3.8-27b")
-    route = world.router.for_category(found("reasoning", 0.49), [])
+    route = world.router.for_category(found("reasoning", 0.49), [], Needs())
     assert asked(route) == [("groq", "qwen/qwen3.8-27b")]
     assert route.reason == "category reasoning, 0.49: below 0.50"
 
 
 def test_the_default_fallback_is_asked_for_by_the_name_it_has_today(tmp_path: Path) -> None:
-    route = World(tmp_path, GROQ).router.for_category(found("poetry"), [])
+    route = World(tmp_path, GROQ).router.for_category(found("poetry"), [], Needs())
     assert route.wanted == "llama-3.1-8b-instant"
     assert asked(route) == [("groq", "openai/gpt-oss-20b")]
 
@@ -90,16 +90,21 @@ def test_a_model_of_this_machine_is_found_by_its_name(tmp_path: Path) -> None:
 def test_a_server_of_this_machine_stands_in_last(tmp_path: Path) -> None:
     world = World(tmp_path, GROQ)
     local = world.local("nomic-embed-text", "gemma3")
-    assert asked(world.router.for_category(found("nsfw"), local))[-1] == ("ollama", "gemma3")
+    assert asked(world.router.for_category(found("nsfw"), local, Needs()))[-1] == (
+        "ollama",
+        "gemma3",
+    )
     assert asked(world.router.for_model("openai/gpt-oss-20b", local))[-1] == ("ollama", "gemma3")
 
 
 def test_the_stand_in_can_be_chosen_and_forbidden(tmp_path: Path) -> None:
     chosen = World(tmp_path, {}, local_model="qwen3:8b")
     local = chosen.local("gemma3", "qwen3:8b")
-    assert asked(chosen.router.for_category(found("nsfw"), local)) == [("ollama", "qwen3:8b")]
+    assert asked(chosen.router.for_category(found("nsfw"), local, Needs())) == [
+        ("ollama", "qwen3:8b")
+    ]
     without = World(tmp_path, {}, stand_in=False)
-    route = without.router.for_category(found("nsfw"), without.local("gemma3"))
+    route = without.router.for_category(found("nsfw"), without.local("gemma3"), Needs())
     assert not route.candidates
 
 
@@ -112,7 +117,7 @@ def test_nobody_stands_in_for_a_provider_that_was_named(tmp_path: Path) -> None:
 
 
 def test_without_anybody_the_problem_says_what_to_do(tmp_path: Path) -> None:
-    route = World(tmp_path, {}).router.for_category(found("reasoning"), [])
+    route = World(tmp_path, {}).router.for_category(found("reasoning"), [], Needs())
     assert route.problem
     for hint in ("set GROQ_API_KEY", ".env", "ollama serve", "http://127.0.0.1"):
         assert hint in route.problem.detail

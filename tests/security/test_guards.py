@@ -77,7 +77,7 @@ def every_route(daemon: Daemon) -> list[tuple[str, str]]:
     """From the app's own router, so that a new route is covered by itself, described or not."""
     routes = build_app(daemon.services).router.routes()
     found = [
-        (route.method, re.sub(r"\{\w+\}", "x", route.resource.canonical))
+        (route.method, re.sub(r"\{[^}]+\}", "x", route.resource.canonical))
         for route in routes
         if route.resource
     ]
@@ -127,11 +127,44 @@ def test_the_frontends_preflight_is_answered(daemon: Daemon) -> None:
     answer = preflight(daemon, FRONTEND)
     assert answer.status == 204
     assert answer.headers["access-control-allow-origin"] == FRONTEND
-    assert {"GET", "POST", "PUT", "DELETE"} == set(
-        answer.headers["access-control-allow-methods"].split(", ")
-    )
-    assert "Content-Type" in answer.headers["access-control-allow-headers"]
+    allowed = set(answer.headers["access-control-allow-methods"].split(", "))
+    assert allowed == {method for method, _ in every_route(daemon)}
+    assert answer.headers["access-control-allow-headers"] == "content-type"
+    assert "access-control-allow-private-network" not in answer.headers
     assert answer.headers["vary"] == "Origin"
+
+
+STAINLESS = "authorization,content-type,x-stainless-arch,x-stainless-retry-count"
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "allowed"),
+    [
+        pytest.param(STAINLESS, STAINLESS, id="OpenAI's own"),
+        pytest.param("", "Authorization, Content-Type", id="none"),
+        pytest.param("x-a: b", "Authorization, Content-Type", id="no names"),
+        pytest.param("*", "Authorization, Content-Type", id="all"),
+    ],
+)
+def test_a_page_may_send_the_headers_that_it_asks_for(
+    daemon: Daemon, asked_for: str, allowed: str
+) -> None:
+    headers = {
+        "Origin": FRONTEND,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": asked_for,
+        "Access-Control-Request-Private-Network": "true",
+    }
+    answer = daemon.request("OPTIONS", "/v1/chat/completions", headers=headers)
+    assert answer.status == 204
+    assert answer.headers["access-control-allow-headers"] == allowed
+    assert answer.headers["access-control-allow-private-network"] == "true"
+
+
+def test_a_page_may_read_our_headers(daemon: Daemon) -> None:
+    answer = daemon.get("/v1/models", headers={"Origin": FRONTEND})
+    exposed = answer.headers["access-control-expose-headers"]
+    assert {"X-Request-Id", "Retry-After", "X-TokenFlow-Id"} <= set(exposed.split(", "))
 
 
 def test_a_foreign_preflight_is_refused(daemon: Daemon) -> None:

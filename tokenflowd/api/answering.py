@@ -14,6 +14,7 @@ import msgspec
 from tokenflowd.api.classify import classify
 from tokenflowd.api.compress import record_of as compression_record
 from tokenflowd.api.offload import Offload
+from tokenflowd.api.parts import IMAGE_PARTS, holds
 from tokenflowd.api.recording import Draft
 from tokenflowd.classify import Classification
 from tokenflowd.compress import CompressionOptions, count_tokens
@@ -22,10 +23,19 @@ from tokenflowd.compress.chat import (
     compress_chat,
     compressible_tokens,
     last_user_text,
+    texts_of,
 )
 from tokenflowd.errors import NotFound, StoreDegraded
-from tokenflowd.generate import AllFailed, Answer, Attempt, Candidate, Generation, Usage
-from tokenflowd.route import Decision, Measured, Route, decide
+from tokenflowd.generate import (
+    AllFailed,
+    Answer,
+    Attempt,
+    Candidate,
+    Endpoint,
+    Generation,
+    Usage,
+)
+from tokenflowd.route import Decision, Measured, Needs, Route, decide
 from tokenflowd.services import Services
 from tokenflowd.store import CompressionRecord, GenerationRecord, Message
 
@@ -50,6 +60,7 @@ class Chat:
     min_compress_tokens: int = 0
     own_defaults: bool = False
     repeats: bool = True
+    endpoint: Endpoint = "chat/completions"
 
 
 @dataclass(slots=True)
@@ -71,7 +82,10 @@ class Plan:
         """What to send to `candidate`."""
         facts = candidate.provider.facts(candidate.model)
         defaults = facts.parameters if self.chat.own_defaults else {}
-        return {**defaults, **self.chat.parameters, "messages": self.messages}
+        body = {**defaults, **self.chat.parameters}
+        if self.chat.endpoint == "chat/completions":
+            body["messages"] = self.messages
+        return body
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -157,7 +171,9 @@ class Answering:
             classification, _ = await classify(
                 self._services, self._offload, draft, prompt, chat.categories
             )
-        plan = Plan(chat, await self._route(chat, classification), chat.messages, classification)
+        needs = await self._offload.run(_needs_of, chat) if classification else Needs()
+        route = await self._route(chat, classification, needs)
+        plan = Plan(chat, route, chat.messages, classification)
         draft.generation = plan.record
         draft.model = plan.selected_model
         if chat.compress is not None:
@@ -168,7 +184,10 @@ class Answering:
         """An answer that has begun. Raises ProviderError."""
         with _attempts_noted(plan):
             generation = await self._services.generator.stream(
-                plan.candidates, plan.body, repeats=plan.chat.repeats
+                plan.candidates,
+                plan.body,
+                endpoint=plan.chat.endpoint,
+                repeats=plan.chat.repeats,
             )
         self._begun(draft, plan, generation.answer)
         return generation
@@ -177,7 +196,10 @@ class Answering:
         """The JSON of a whole answer. Raises ProviderError."""
         with _attempts_noted(plan):
             answer, payload = await self._services.generator.complete(
-                plan.candidates, plan.body, repeats=plan.chat.repeats
+                plan.candidates,
+                plan.body,
+                endpoint=plan.chat.endpoint,
+                repeats=plan.chat.repeats,
             )
         self._begun(draft, plan, answer)
         await self.count(plan)
@@ -188,9 +210,8 @@ class Answering:
         answer = plan.answer
         if answer is None or (answer.usage and answer.usage.prompt_tokens is not None):
             return
-        sent = "\n".join(message.text for message in map(_as_sent, plan.messages))
         plan.counted = Usage(
-            await self._offload.run(count_tokens, sent),
+            await self._offload.run(_tokens_of, plan.messages),
             await self._offload.run(count_tokens, answer.text),
         )
 
@@ -200,25 +221,27 @@ class Answering:
         draft.model = answer.candidate.model
         draft.output = lambda: answer.text
 
-    async def _route(self, chat: Chat, classification: Classification | None) -> Route:
+    async def _route(
+        self, chat: Chat, classification: Classification | None, needs: Needs
+    ) -> Route:
         """As the servers of this machine were last seen; when nobody else can answer, as they
         are now."""
         refreshing = self._services.discovery.refresh()
         try:
-            route = self._choose(chat, classification)
+            route = self._choose(chat, classification, needs)
             if route.candidates or refreshing is None:
                 return route
         except NotFound:
             if refreshing is None:
                 raise
         await refreshing
-        return self._choose(chat, classification)
+        return self._choose(chat, classification, needs)
 
-    def _choose(self, chat: Chat, classification: Classification | None) -> Route:
+    def _choose(self, chat: Chat, classification: Classification | None, needs: Needs) -> Route:
         router = self._services.router
         local = self._services.discovery.local_candidates()
         if classification is not None:
-            return router.for_category(classification, local)
+            return router.for_category(classification, local, needs)
         if chat.provider:
             return router.at_provider(chat.provider, chat.model)
         return router.for_model(chat.model, local)
@@ -288,3 +311,22 @@ def _as_sent(message: ChatMessage) -> Message:
         rest = {name: value for name, value in message.items() if name != "role"}
         text = msgspec.json.encode(rest).decode()
     return Message(str(message.get("role", "")), text)
+
+
+def _needs_of(chat: Chat) -> Needs:
+    """What the model has to take that `auto` chooses."""
+    parameters = chat.parameters
+    limits = (parameters.get(name) for name in ("max_completion_tokens", "max_tokens"))
+    longest = next((limit for limit in limits if isinstance(limit, int)), 0)
+    tools = parameters.get("tools") or parameters.get("functions")
+    tools_tokens = count_tokens(msgspec.json.encode(tools).decode()) if tools else 0
+    return Needs(
+        images=holds(chat.messages, IMAGE_PARTS),
+        tools=bool(tools),
+        tokens=_tokens_of(chat.messages) + tools_tokens + max(0, longest),
+    )
+
+
+def _tokens_of(messages: Sequence[ChatMessage]) -> int:
+    """Of all texts. What images and files cost is the provider's secret."""
+    return count_tokens("\n".join(text for message in messages for text in texts_of(message)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -14,18 +14,22 @@ from tokenflowd.config import ServerConfig
 from tokenflowd.errors import BadRequest, InvalidField, RequestTimeout, TooLarge
 
 T = TypeVar("T", bound=msgspec.Struct)
+Limit = Literal["max_body_bytes", "max_media_body_bytes"]
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 async def read_json(request: web.Request, schema: type[T], settings: ServerConfig) -> T:
     """The body as `schema`. Raises InvalidField and what `read_object` raises."""
-    fields = await read_object(request, settings)
+    fields, _ = await read_object(request, settings)
     return as_schema({_snake_case(name): value for name, value in fields.items()} | fields, schema)
 
 
-async def read_object(request: web.Request, settings: ServerConfig) -> dict[str, Any]:
-    """The body's fields as they are. Raises BadRequest, TooLarge, RequestTimeout."""
-    body = await _read(request, settings)
+async def read_object(
+    request: web.Request, settings: ServerConfig, limit: Limit = "max_body_bytes"
+) -> tuple[dict[str, Any], int]:
+    """The body's fields as they are, and its size in bytes. Raises BadRequest, TooLarge,
+    RequestTimeout."""
+    body = await _read(request, settings, limit)
     try:
         fields = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -34,7 +38,7 @@ async def read_object(request: web.Request, settings: ServerConfig) -> dict[str,
         raise BadRequest("the body is nested too deeply") from None
     if not isinstance(fields, dict):
         raise BadRequest("the body must be a JSON object")
-    return fields
+    return fields, len(body)
 
 
 def read_query(query: Mapping[str, str], schema: type[T]) -> T:
@@ -50,20 +54,24 @@ def as_schema(fields: dict[str, Any], schema: type[T], *, strict: bool = True) -
         raise InvalidField(str(error)) from None
 
 
-async def _read(request: web.Request, settings: ServerConfig) -> bytes:
-    limit = settings.max_body_bytes
+async def _read(request: web.Request, settings: ServerConfig, name: Limit) -> bytes:
+    limit: int = getattr(settings, name)
+    too_large = TooLarge(f"the body has more than {limit} bytes (server.{name})")
     if (request.content_length or 0) > limit:
-        raise TooLarge(f"the body has more than {limit} bytes (server.max_body_bytes)")
+        raise too_large
+    body = bytearray()
     try:
         # A body that trickles in never times out by itself.
         async with asyncio.timeout(settings.body_timeout_s):
-            return await request.read()
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
     except TimeoutError:
         raise RequestTimeout(
             f"the body did not arrive within {settings.body_timeout_s:g} s"
         ) from None
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"the body has more than {limit} bytes (server.max_body_bytes)") from None
+    return bytes(body)
 
 
 def _snake_case(name: str) -> str:

@@ -24,15 +24,34 @@ from tokenflowd.errors import (
     TokenFlowError,
     UnsupportedMediaType,
 )
+from tokenflowd.store import new_id
 
 log = logging.getLogger("tokenflowd.requests")
 
 OWN_FAULT = "this is a fault of TokenFlow; its log has the details"
 _LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[0-9]{1,5}))?")
 _HTTP_PORT = 80
-_METHODS = "GET, POST, PUT, DELETE"
+_METHODS = "GET, HEAD, POST, PUT, DELETE"
+# What a page sends whose preflight names no headers; else those that it names.
 _HEADERS = "Authorization, Content-Type"
+_HEADER_LIST = re.compile(r"[A-Za-z0-9-]+(?:[ \t]*,[ \t]*[A-Za-z0-9-]+)*")
+_EXPOSED_HEADERS = (
+    "X-Request-Id, Retry-After, X-TokenFlow-Id, X-TokenFlow-Model, X-TokenFlow-Provider, "
+    "X-TokenFlow-Route, X-TokenFlow-Compression, X-TokenFlow-Saved-Tokens, X-TokenFlow-Left-Out, "
+    "X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, X-RateLimit-Remaining-Requests, "
+    "X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Requests, X-RateLimit-Reset-Tokens"
+)
+# Private Network Access (wicg.github.io/private-network-access): a page of another address space
+# asks before it may speak to this machine.
+_ASKS_FOR_PRIVATE_NETWORK = "Access-Control-Request-Private-Network"
+_ALLOW_PRIVATE_NETWORK = "Access-Control-Allow-Private-Network"
 _PREFLIGHT_MAX_AGE_S = "600"
+# What OpenAI clients ask for. Without /v1 before it, the base URL that they were given is wrong.
+_OPENAI_PATH = re.compile(
+    r"(?P<base>(?:/v1)*)/(?:chat/completions|completions|embeddings|models|responses|messages|"
+    r"images|audio|files|moderations)(?:/.*)?"
+)
+REQUEST_ID = web.RequestKey("request_id", str)
 _ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)
 
 
@@ -89,16 +108,31 @@ def openai_status(error: TokenFlowError) -> int:
 
 def _as_ours(request: web.Request, error: web.HTTPException) -> TokenFlowError:
     """What aiohttp itself refuses: unknown paths and methods."""
-    ours = TokenFlowError(f"{request.method} {request.path}: {error.reason}")
+    ours = TokenFlowError(f"{request.method} {request.path}: {error.reason}{_hint(request)}")
     ours.status, ours.error = error.status, error.reason.lower()
     return ours
 
 
+def _hint(request: web.Request) -> str:
+    """For clients whose base URL lacks /v1, or has it twice."""
+    asked = _OPENAI_PATH.fullmatch(request.path)
+    if asked is None or asked["base"] == "/v1":
+        return ""
+    return f"; the base URL of an OpenAI client ends with /v1: {request.scheme}://{request.host}/v1"
+
+
+def _is_openai(request: web.Request) -> bool:
+    is_of_v1 = request.path == "/v1" or request.path.startswith("/v1/")
+    return is_of_v1 or _OPENAI_PATH.fullmatch(request.path) is not None
+
+
 def _failure(request: web.Request, error: TokenFlowError) -> web.Response:
-    is_openai = request.path.startswith("/v1/")
+    is_openai = _is_openai(request)
     shape = openai_error(error) if is_openai else Error(error.error, error.detail)
     status = openai_status(error) if is_openai else error.status
     response = json_response(shape, status=status)
+    if is_openai and isinstance(error, ProviderError):
+        response.headers.update(error.provider_headers)
     if error.retry_after_s is not None:
         response.headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_s))
     return response
@@ -143,7 +177,7 @@ def guard_origin(settings: ServerConfig) -> Middleware:
             )
         request[_ALLOWED_ORIGIN] = origins[0]
         if request.method == hdrs.METH_OPTIONS:
-            return web.Response(status=204, headers=_preflight())
+            return web.Response(status=204, headers=_preflight(request))
         return await handler(request)
 
     return guard
@@ -155,6 +189,12 @@ async def allow_origin(request: web.Request, response: web.StreamResponse) -> No
     response.headers[hdrs.VARY] = hdrs.ORIGIN
     if _ALLOWED_ORIGIN in request:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request[_ALLOWED_ORIGIN]
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED_HEADERS
+
+
+async def name_request(request: web.Request, response: web.StreamResponse) -> None:
+    """Under the id that the request has in the history, if it is kept there."""
+    response.headers["X-Request-Id"] = request.get(REQUEST_ID) or new_id()
 
 
 @web.middleware
@@ -186,12 +226,19 @@ def _is_local(host: str, port: int | None) -> bool:
     return port is None or port == int(local["port"] or _HTTP_PORT)
 
 
-def _preflight() -> dict[str, str]:
-    return {
+def _preflight(request: web.Request) -> dict[str, str]:
+    """What a page of an allowed origin may do: all that the routes can."""
+    asked_for = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+    headers: dict[str, str] = {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: _METHODS,
-        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _HEADERS,
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: (
+            asked_for if _HEADER_LIST.fullmatch(asked_for) else _HEADERS
+        ),
         hdrs.ACCESS_CONTROL_MAX_AGE: _PREFLIGHT_MAX_AGE_S,
     }
+    if request.headers.get(_ASKS_FOR_PRIVATE_NETWORK) == "true":
+        headers[_ALLOW_PRIVATE_NETWORK] = "true"
+    return headers
 
 
 def _log(request: web.Request, status: int, seconds: float) -> None:

@@ -1,71 +1,83 @@
-"""POST /v1/chat/completions and GET /v1/models: OpenAI's shapes, for any OpenAI client."""
+"""POST /v1/chat/completions and /v1/completions: OpenAI's shapes, for any OpenAI client."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from tokenflowd.api.answering import AUTO, Answering, Chat, Plan
+from tokenflowd.api.answering import Answering, Chat, Plan
 from tokenflowd.api.bodies import as_schema, read_object
-from tokenflowd.api.guards import json_response, openai_error
+from tokenflowd.api.guards import openai_error
+from tokenflowd.api.parts import MEDIA_PARTS, holds
 from tokenflowd.api.recording import Draft, Recorder
-from tokenflowd.api.schemas import ChatCompletionRequest, ListedModel, ModelList
+from tokenflowd.api.schemas import ChatCompletionRequest, CompletionRequest
 from tokenflowd.api.streams import EventStream, Streams
-from tokenflowd.errors import TokenFlowError
-from tokenflowd.generate import OWNER, USER_AGENT, Piece
+from tokenflowd.config import ServerConfig
+from tokenflowd.errors import InvalidField, TokenFlowError, TooLarge
+from tokenflowd.generate import Piece
 from tokenflowd.route.break_even import MIN_TOKENS
-from tokenflowd.services import Services
 
 _OURS = ("model", "messages", "tokenflow")
 
 
-class OpenAIResource:
+class CompletionsResource:
     def __init__(
-        self, services: Services, answering: Answering, recorder: Recorder, streams: Streams
+        self, settings: ServerConfig, answering: Answering, recorder: Recorder, streams: Streams
     ) -> None:
-        self._services = services
+        self._settings = settings
         self._answering = answering
         self._recorder = recorder
         self._streams = streams
 
-    async def chat_completions(self, request: web.Request) -> web.StreamResponse:
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, self._read_chat)
+
+    async def legacy(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, self._read_legacy)
+
+    async def _read_chat(self, request: web.Request) -> tuple[Chat, _Streaming]:
+        fields, size = await read_object(request, self._settings, "max_media_body_bytes")
+        wanted = as_schema(fields, ChatCompletionRequest)
+        limit = self._settings.max_body_bytes
+        if size > limit and not holds(wanted.messages, MEDIA_PARTS):
+            raise TooLarge(
+                f"the body has more than {limit} bytes (server.max_body_bytes) and holds no image"
+            )
+        return _chat(fields, wanted), _streaming(wanted)
+
+    async def _read_legacy(self, request: web.Request) -> tuple[Chat, _Streaming]:
+        fields, _ = await read_object(request, self._settings)
+        wanted = as_schema(fields, CompletionRequest)
+        if wanted.tokenflow.compress is not None:
+            raise InvalidField("`tokenflow.compress` is for chat completions; compress the prompt")
+        return _legacy_chat(fields, wanted), _streaming(wanted)
+
+    async def _answer(
+        self,
+        request: web.Request,
+        read: Callable[[web.Request], Awaitable[tuple[Chat, _Streaming]]],
+    ) -> web.StreamResponse:
         with self._streams.counted():
             async with (
                 EventStream(request, _failure_event) as stream,
                 self._recorder.recording("chat", request) as draft,
                 self._streams.stoppable(),
             ):
-                fields = await read_object(request, self._services.config.server)
-                wanted = as_schema(fields, ChatCompletionRequest)
-                plan = await self._answering.plan(draft, _chat(fields, wanted))
-                if not wanted.stream:
+                chat, streaming = await read(request)
+                if streaming.is_wanted:
+                    # The id at least is there, however late the first event is.
+                    stream.response.headers["X-TokenFlow-Id"] = draft.id
+                    stream.keep_alive()
+                plan = await self._answering.plan(draft, chat)
+                if not streaming.is_wanted:
                     return await self._whole(draft, plan)
-                await self._stream(draft, stream, plan, wanted)
+                await self._stream(draft, stream, plan, streaming)
             return stream.response
-
-    async def models(self, request: web.Request) -> web.Response:
-        """`auto`, then what the config names and what this machine's servers have."""
-        listed = [ListedModel(AUTO, OWNER)]
-        # Another daemon looks for servers: it must not wait for us while we wait for it.
-        if request.headers.get(hdrs.USER_AGENT) != USER_AGENT:
-            refreshing = self._services.discovery.refresh()
-            if refreshing is not None:
-                await refreshing
-            listed += self._listed()
-        return json_response(ModelList(listed))
-
-    def _listed(self) -> list[ListedModel]:
-        by_id: dict[str, str] = {}
-        for provider in self._services.providers.values():
-            if provider.obstacle is None:
-                for model in provider.settings.models:
-                    by_id.setdefault(model, provider.name)
-        for candidate in self._services.discovery.local_candidates():
-            by_id.setdefault(candidate.model, candidate.provider.name)
-        return [ListedModel(model, owner) for model, owner in by_id.items()]
 
     async def _whole(self, draft: Draft, plan: Plan) -> web.Response:
         payload = await self._answering.complete(draft, plan)
@@ -77,16 +89,19 @@ class OpenAIResource:
         )
 
     async def _stream(
-        self, draft: Draft, stream: EventStream, plan: Plan, wanted: ChatCompletionRequest
+        self, draft: Draft, stream: EventStream, plan: Plan, streaming: _Streaming
     ) -> None:
         """The provider's events, byte for byte."""
-        stream.keep_alive()
+        _announce(stream, _headers(draft.id, plan))
         generation = await self._answering.stream(draft, plan)
-        wants_usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
         try:
-            stream.response.headers.update(_headers(draft.id, plan))
+            _announce(stream, _headers(draft.id, plan))
             async for pieces in generation:
-                events = [_event(p.payload) for p in pieces if wants_usage or not _is_usage(p)]
+                events = [
+                    _event(piece.payload)
+                    for piece in pieces
+                    if streaming.with_usage or not _is_usage(piece)
+                ]
                 if events:
                     await stream.send(b"".join(events))
             await self._answering.count(plan)
@@ -96,25 +111,64 @@ class OpenAIResource:
             generation.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Streaming:
+    """Whether the client wants a stream, and whether one that ends with the usage."""
+
+    is_wanted: bool
+    with_usage: bool
+
+
+def _streaming(wanted: ChatCompletionRequest | CompletionRequest) -> _Streaming:
+    options = wanted.stream_options
+    return _Streaming(bool(wanted.stream), bool(options and options.include_usage))
+
+
+def _announce(stream: EventStream, headers: dict[str, str]) -> None:
+    """Sets headers of a stream, unless a comment has begun it already."""
+    if not stream.has_begun:
+        stream.response.headers.update(headers)
+
+
 def _chat(fields: dict[str, Any], wanted: ChatCompletionRequest) -> Chat:
     options = wanted.tokenflow
-    parameters = {name: value for name, value in fields.items() if name not in _OURS}
-    if wanted.stream:
-        parameters["stream_options"] = {
-            **(fields.get("stream_options") or {}),
-            "include_usage": True,
-        }
     return Chat(
         messages=wanted.messages,
         model=wanted.model,
         categories=options.possible_categories,
-        parameters=parameters,
+        parameters=_passed_on(fields, is_stream=bool(wanted.stream)),
         provider=options.provider,
         compress=options.compress,
         compress_last_turn=options.compress_last_turn,
         min_compress_tokens=MIN_TOKENS,
         repeats=False,
     )
+
+
+def _legacy_chat(fields: dict[str, Any], wanted: CompletionRequest) -> Chat:
+    """A completion as a chat of one message, for all but the provider, who gets the prompt."""
+    prompts = [wanted.prompt] if isinstance(wanted.prompt, str) else wanted.prompt
+    text = "\n\n".join(prompt for prompt in prompts if isinstance(prompt, str))
+    return Chat(
+        messages=[{"role": "user", "content": text}],
+        model=wanted.model,
+        categories=wanted.tokenflow.possible_categories,
+        parameters=_passed_on(fields, is_stream=bool(wanted.stream)),
+        provider=wanted.tokenflow.provider,
+        repeats=False,
+        endpoint="completions",
+    )
+
+
+def _passed_on(fields: dict[str, Any], *, is_stream: bool) -> dict[str, Any]:
+    """What goes to the provider as it came. A stream is to end with its usage, for us."""
+    parameters = {name: value for name, value in fields.items() if name not in _OURS}
+    if is_stream:
+        parameters["stream_options"] = {
+            **(fields.get("stream_options") or {}),
+            "include_usage": True,
+        }
+    return parameters
 
 
 def _is_usage(piece: Piece) -> bool:
@@ -136,6 +190,9 @@ def _headers(request_id: str | None, plan: Plan) -> dict[str, str]:
     if plan.answer:
         headers["X-TokenFlow-Model"] = plan.answer.candidate.model
         headers["X-TokenFlow-Provider"] = plan.answer.candidate.provider.name
+        headers |= plan.answer.headers
+        if unknown := [name for name in plan.answer.left_out if name != "stream_options"]:
+            headers["X-TokenFlow-Left-Out"] = ", ".join(unknown)
     headers["X-TokenFlow-Route"] = plan.route.reason
     if plan.decision:
         headers["X-TokenFlow-Compression"] = plan.decision.reason

@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
+from tokenflowd.api.guards import REQUEST_ID
 from tokenflowd.api.metrics import Metrics
 from tokenflowd.errors import ClientLeft, TokenFlowError
 from tokenflowd.store import (
@@ -85,6 +86,7 @@ class Recorder:
     async def recording(self, kind: Kind, request: web.Request) -> AsyncIterator[Draft]:
         """A draft for what the block does. It is committed at the latest when the block ends."""
         draft = Draft(kind, _client(request))
+        request[REQUEST_ID] = draft.id
         try:
             yield draft
         except asyncio.CancelledError:

@@ -11,6 +11,7 @@ from aiohttp import web
 from tokenflowd.api.answering import Answering
 from tokenflowd.api.classify import ClassifyResource
 from tokenflowd.api.compress import CompressResource
+from tokenflowd.api.embeddings import EmbeddingsResource
 from tokenflowd.api.generate import GenerateResource
 from tokenflowd.api.guards import json_response
 from tokenflowd.api.health import HealthResource
@@ -18,7 +19,8 @@ from tokenflowd.api.history import HistoryResource
 from tokenflowd.api.metrics import Metrics, MetricsResource
 from tokenflowd.api.models import ModelsResource
 from tokenflowd.api.offload import Offload
-from tokenflowd.api.openai import OpenAIResource
+from tokenflowd.api.openai import CompletionsResource
+from tokenflowd.api.openai_models import OpenAIModelsResource
 from tokenflowd.api.openapi import Operation, openapi_document
 from tokenflowd.api.providers import ProvidersResource
 from tokenflowd.api.rankings import RankingsResource
@@ -27,15 +29,19 @@ from tokenflowd.api.schemas import (
     ChatCompletionRequest,
     ClassifyRequest,
     ClassifyResponse,
+    CompletionRequest,
     CompressRequest,
     CompressResponse,
     Correction,
     CorrectionRequest,
+    EmbeddingList,
+    EmbeddingsRequest,
     GenerateRequest,
     Health,
     HistoryPage,
     HistoryQuery,
     InstalledModel,
+    ListedModel,
     MetricsQuery,
     ModelList,
     OpenAIError,
@@ -72,8 +78,19 @@ def add_routes(
         return json_response(document)
 
     for route in routes:
-        app.router.add_route(route.operation.method, route.operation.path, route.handler)
-    app.router.add_route("GET", "/api/openapi.json", openapi)
+        _add_route(app, route.operation.method, route.operation.path, route.handler)
+    _add_route(app, "GET", "/api/openapi.json", openapi)
+
+
+def _add_route(app: web.Application, method: str, path: str, handler: Handler) -> None:
+    """What can be got can be asked for its head; a slash at the end changes nothing."""
+    # Ids of models have slashes of their own.
+    pattern = path.replace("/v1/models/{id}", "/v1/models/{id:.+}")
+    for spelled in (pattern, f"{pattern}/") if path != "/" else (pattern,):
+        if method == "GET":
+            app.router.add_get(spelled, handler, allow_head=True)
+        else:
+            app.router.add_route(method, spelled, handler)
 
 
 def _routes(services: Services, offload: Offload, reads: Offload, streams: Streams) -> list[Route]:
@@ -85,7 +102,9 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
     rankings = RankingsResource(services.rankings)
     history = HistoryResource(services, offload, reads)
     generate = GenerateResource(services.config.server, answering, recorder, streams)
-    openai = OpenAIResource(services, answering, recorder, streams)
+    completions = CompletionsResource(services.config.server, answering, recorder, streams)
+    embeddings = EmbeddingsResource(services, offload)
+    openai_models = OpenAIModelsResource(services)
     providers = ProvidersResource(services.providers, services.discovery)
     models = ModelsResource(services, offload)
     metrics = MetricsResource(counters, services.store, reads)
@@ -132,7 +151,7 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
         route(
             "POST",
             "/v1/chat/completions",
-            openai.chat_completions,
+            completions.chat,
             "OpenAI's chat completions; model auto routes by classification",
             body=ChatCompletionRequest,
             error=OpenAIError,
@@ -140,9 +159,34 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
         route(
             "GET",
             "/v1/models",
-            openai.models,
+            openai_models.page,
             "The models that can be named here",
             ModelList,
+            error=OpenAIError,
+        ),
+        route(
+            "GET",
+            "/v1/models/{id}",
+            openai_models.get,
+            "One of them; its id may hold slashes",
+            ListedModel,
+            error=OpenAIError,
+        ),
+        route(
+            "POST",
+            "/v1/completions",
+            completions.legacy,
+            "OpenAI's legacy completions, for providers that have them",
+            body=CompletionRequest,
+            error=OpenAIError,
+        ),
+        route(
+            "POST",
+            "/v1/embeddings",
+            embeddings.post,
+            "Vectors of texts: of the sentence encoder here, or of a provider's model",
+            EmbeddingList,
+            body=EmbeddingsRequest,
             error=OpenAIError,
         ),
         route(

@@ -16,6 +16,7 @@ from tokenflowd.services import ModelRole
 
 MAX_CATEGORIES = 256
 MAX_CATEGORY_CHARS = 200
+MAX_EMBEDDED = 2048  # OpenAI's limit for one request
 MAX_FORCE_TOKENS = 100  # LLMLingua-2's max_force_token
 
 Category = Annotated[str, Meta(min_length=1, max_length=MAX_CATEGORY_CHARS, pattern=r"\S")]
@@ -129,6 +130,50 @@ class ChatCompletionRequest(Struct, frozen=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     tokenflow: TokenFlowOptions = TokenFlowOptions()
+
+
+class CompletionRequest(Struct, frozen=True):
+    """OpenAI's legacy completions; fields that are not named here are passed on as they are."""
+
+    model: Annotated[str, Meta(min_length=1, description="A model's id, or auto")]
+    prompt: str | list[Any] = ""
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tokenflow: TokenFlowOptions = TokenFlowOptions()
+
+
+class EmbeddingsRequest(Struct, frozen=True):
+    """OpenAI's; other fields are passed on to a provider as they are."""
+
+    model: Annotated[
+        str, Meta(min_length=1, description="tokenflow-embedder, or a provider's model")
+    ]
+    input: (
+        Annotated[str, Meta(min_length=1)]
+        | Annotated[list[Any], Meta(min_length=1, max_length=MAX_EMBEDDED)]
+    )
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[int, Meta(gt=0)] | None = None
+
+
+class Embedding(Struct, frozen=True):
+    index: int
+    embedding: Annotated[
+        list[float] | str, Meta(description="base64: of little-endian float32 values")
+    ]
+    object: Literal["embedding"] = "embedding"
+
+
+class EmbeddingsUsage(Struct, frozen=True):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(Struct, frozen=True):
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingsUsage
+    object: Literal["list"] = "list"
 
 
 class ListedModel(Struct, frozen=True):

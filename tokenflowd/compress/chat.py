@@ -27,7 +27,7 @@ def last_user_text(messages: Sequence[ChatMessage]) -> str:
     """What the user said last; "" if nothing, or no text."""
     for message in reversed(messages):
         if message.get("role") == "user":
-            return "\n".join(_texts(message))
+            return "\n".join(texts_of(message))
     return ""
 
 
@@ -38,7 +38,7 @@ def compressible_tokens(
     return sum(
         tokens
         for message in _eligible(messages, include_last)
-        for text in _texts(message)
+        for text in texts_of(message)
         if (tokens := count_tokens(text)) >= min_tokens
     )
 
@@ -81,7 +81,8 @@ def _eligible(messages: Sequence[ChatMessage], include_last: bool) -> list[ChatM
     return of_user if include_last else of_user[:-1]
 
 
-def _texts(message: ChatMessage) -> Iterator[str]:
+def texts_of(message: ChatMessage) -> Iterator[str]:
+    """The texts of a message, whose content may be one or parts."""
     content = message.get("content")
     if isinstance(content, str):
         yield content

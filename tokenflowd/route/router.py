@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from tokenflowd.classify import Classification
 from tokenflowd.config import RouteConfig
-from tokenflowd.errors import InvalidField, NotFound, ProviderError
+from tokenflowd.errors import BadRequest, InvalidField, ModelNotFound, ProviderError
 from tokenflowd.generate import Candidate, Providers
+from tokenflowd.route.needs import Needs
 from tokenflowd.route.rankings import Rankings
 
 
@@ -31,8 +32,20 @@ class Router:
         self._rankings = rankings
         self._providers = providers
 
-    def for_category(self, classification: Classification, local: Sequence[Candidate]) -> Route:
-        """The models of the category's ranking; the fallback model where it cannot be trusted."""
+    def for_category(
+        self,
+        classification: Classification,
+        local: Sequence[Candidate],
+        needs: Needs,
+    ) -> Route:
+        """The models of the category's ranking; the fallback model where it cannot be trusted.
+        Of these, the ones that meet `needs`; if there are none, any other that does.
+
+        Raises BadRequest when no model that can be asked is known to meet them.
+        """
+        return self._meeting(needs, self._for_category(classification, local), local)
+
+    def _for_category(self, classification: Classification, local: Sequence[Candidate]) -> Route:
         category, confidence = classification.top_category, classification.confidence
         found = f"category {category}, {confidence:.2f}"
         ranking = self._rankings.trusted(category, confidence)
@@ -48,7 +61,7 @@ class Router:
     ) -> Route:
         """Who serves `model`. `provider/model` names the provider, too.
 
-        Raises NotFound when nobody is known to serve it.
+        Raises ModelNotFound when nobody is known to serve it.
         """
         known = self._rankings.ranked_at(model) or [
             Candidate(provider, model)
@@ -68,7 +81,7 @@ class Router:
             if provider.key and not provider.obstacle
         ][:1]
         if not strangers:
-            raise NotFound(
+            raise ModelNotFound(
                 f"no provider here serves {model!r}; GET /v1/models lists the models that are here"
             )
         return self._route(model, reason, strangers, ())
@@ -102,6 +115,34 @@ class Router:
         each_once = tuple(dict.fromkeys(usable))
         problem = None if each_once else self._nobody(wanted, candidates)
         return Route(wanted, reason, each_once, problem)
+
+    def _meeting(self, needs: Needs, route: Route, local: Sequence[Candidate]) -> Route:
+        if not route.candidates:
+            return route
+        able = tuple(filter(needs.are_met_by, route.candidates))
+        if able:
+            return replace(route, candidates=able)
+        others = dict.fromkeys(filter(needs.are_met_by, self._others(local)))
+        if not others:
+            raise BadRequest(
+                f"the request {needs.described}, and no model that can be asked is known to take "
+                "that: name a model instead of auto, or say in the config what one takes "
+                "([providers.NAME.models])"
+            )
+        reason = f"{route.reason}; the request {needs.described}"
+        return Route(next(iter(others)).model, reason, tuple(others))
+
+    def _others(self, local: Sequence[Candidate]) -> Iterator[Candidate]:
+        """All that can be asked: first what is ranked for any category."""
+        for ranking in self._rankings.by_category.values():
+            for model in ranking.models:
+                provider = self._providers[model.provider]
+                if not provider.obstacle:
+                    yield Candidate(provider, provider.served_as(model.id))
+        for provider in self._providers.values():
+            if not provider.obstacle and not provider.is_own:
+                yield from (Candidate(provider, model) for model in provider.settings.models)
+        yield from local
 
     def _stand_in(self, local: Sequence[Candidate]) -> Candidate | None:
         if not self._settings.stand_in:
