@@ -49,10 +49,12 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def aider(relay: Relay, repository: Path, *arguments: str) -> Output:
-    options = "--model openai/m1 --edit-format diff --yes-always --no-check-update --no-analytics"
+def aider(relay: Relay, repository: Path, model: str = "m1") -> Output:
+    options = (
+        f"--model openai/{model} --edit-format diff --yes-always --no-check-update --no-analytics"
+    )
     options += " --no-show-model-warnings --no-show-release-notes --map-tokens 0 --no-pretty"
-    command = [str(installed("aider", "bin", "aider")), *options.split(), *arguments]
+    command = [str(installed("aider", "bin", "aider")), *options.split()]
     environment = {
         "OPENAI_API_BASE": f"http://localhost:{relay.daemon.port}/v1",
         "OPENAI_API_KEY": "x",
@@ -66,9 +68,10 @@ def aider(relay: Relay, repository: Path, *arguments: str) -> Output:
     )
 
 
-def test_an_edit_is_streamed_and_made(open_relay: OpenRelay, repository: Path) -> None:
+@pytest.mark.parametrize("model", ["m1", "auto"])
+def test_an_edit_is_streamed_and_made(open_relay: OpenRelay, repository: Path, model: str) -> None:
     relay = open_relay(answer(*EDIT.splitlines(keepends=True)))
-    output = aider(relay, repository)
+    output = aider(relay, repository, model)
     assert (repository / "greet.py").read_text() == AFTER, output.everything
     assert "I greet in German." in output.out
     assert relay.upstream.bodies[0]["stream"]

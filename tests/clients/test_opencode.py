@@ -24,16 +24,16 @@ from tests.upstream import answer
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(PATIENCE_S + 20)]
 
 
-def opencode(relay: Relay, folder: Path) -> Output:
+def opencode(relay: Relay, folder: Path, model: str = "m1") -> Output:
     provider = {
         "npm": "@ai-sdk/openai-compatible",
         "options": {"baseURL": f"http://localhost:{relay.daemon.port}/v1", "apiKey": "x"},
-        "models": {"m1": {"name": "A model"}},
+        "models": {model: {"name": "A model"}},
     }
     config = {
         "provider": {"tokenflow": provider},
-        "model": "tokenflow/m1",
-        "small_model": "tokenflow/m1",
+        "model": f"tokenflow/{model}",
+        "small_model": f"tokenflow/{model}",
         "permission": "allow",
         "share": "disabled",
         "autoupdate": False,
@@ -55,10 +55,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_file_is_written_by_a_tool_call(open_relay: OpenRelay, folder: Path) -> None:
+@pytest.mark.parametrize("model", ["m1", "auto"])
+def test_a_file_is_written_by_a_tool_call(open_relay: OpenRelay, folder: Path, model: str) -> None:
     written = {"filePath": str(folder / "greet.txt"), "content": "Hällo\n"}
     relay = open_relay(calls_tool("write", written, then="It is written."))
-    output = opencode(relay, folder)
+    output = opencode(relay, folder, model)
     assert (folder / "greet.txt").read_text() == "Hällo\n", output.everything
     assert "It is written." in output.out
     assert len(tool_results(relay)) == 1

@@ -1,10 +1,11 @@
 // ai with @ai-sdk/openai, whose `chat` asks for chat completions.
 import { createOpenAI } from "@ai-sdk/openai";
-import { stepCountIs, streamText, tool } from "ai";
+import { embedMany, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
 
 const [url, step] = process.argv.slice(2);
-const model = createOpenAI({ baseURL: url, apiKey: "x" }).chat("m1");
+const provider = createOpenAI({ baseURL: url, apiKey: "x" });
+const model = provider.chat("m1");
 const weather = tool({
   description: "The weather in a city.",
   inputSchema: z.object({ city: z.string() }),
@@ -40,6 +41,15 @@ const steps = {
         return { error: name, message, status: statusCode, code, param };
       }
     return {};
+  },
+
+  async embed() {
+    const values = ["a cat", "a dog"];
+    const { embeddings } = await embedMany({
+      model: provider.embedding("tokenflow-embedder"),
+      values,
+    });
+    return { sizes: embeddings.map((vector) => vector.length) };
   },
 };
 

@@ -1,14 +1,15 @@
 // ai with @ai-sdk/openai-compatible.
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { stepCountIs, streamText, tool } from "ai";
+import { embedMany, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
 
 const [url, step] = process.argv.slice(2);
-const model = createOpenAICompatible({
+const provider = createOpenAICompatible({
   name: "tokenflow",
   baseURL: url,
   includeUsage: true,
-})("m1");
+});
+const model = provider("m1");
 const weather = tool({
   description: "The weather in a city.",
   inputSchema: z.object({ city: z.string() }),
@@ -44,6 +45,15 @@ const steps = {
         return { error: name, message, status: statusCode, code, param };
       }
     return {};
+  },
+
+  async embed() {
+    const values = ["a cat", "a dog"];
+    const { embeddings } = await embedMany({
+      model: provider.embeddingModel("tokenflow-embedder"),
+      values,
+    });
+    return { sizes: embeddings.map((vector) => vector.length) };
   },
 };
 

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 url, step = sys.argv[1:]
 
@@ -56,7 +56,15 @@ def error(model: ChatOpenAI) -> dict[str, Any]:
     return {}
 
 
-steps = {"stream": stream, "tools": tools, "error": error}
+def embed(model: ChatOpenAI) -> dict[str, Any]:
+    # Otherwise it sends the numbers of OpenAI's own tokens in place of the texts.
+    embeddings = OpenAIEmbeddings(
+        model="tokenflow-embedder", base_url=url, api_key="x", check_embedding_ctx_length=False
+    )
+    return {"sizes": [len(vector) for vector in embeddings.embed_documents(["a cat", "a dog"])]}
+
+
+steps = {"stream": stream, "tools": tools, "error": error, "embed": embed}
 retries = 0 if step == "error" else 2
 model = ChatOpenAI(
     model="m1", base_url=url, api_key="x", max_retries=retries, stream_usage=step == "stream"

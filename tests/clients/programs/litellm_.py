@@ -67,4 +67,12 @@ def error() -> dict[str, Any]:
     return {}
 
 
-print(json.dumps({"stream": stream, "tools": tools, "error": error}[step]()))
+def embed() -> dict[str, Any]:
+    embedded = litellm.embedding(
+        model="openai/tokenflow-embedder", api_base=url, api_key="x", input=["a cat", "a dog"]
+    )
+    return {"sizes": [len(vector["embedding"]) for vector in embedded.data]}
+
+
+steps = {"stream": stream, "tools": tools, "error": error, "embed": embed}
+print(json.dumps(steps[step]()))

@@ -55,6 +55,12 @@ const steps = {
     }
     return {};
   },
+
+  async embed(client) {
+    const input = ["a cat", "a dog"];
+    const { data } = await client.embeddings.create({ model: "tokenflow-embedder", input });
+    return { sizes: data.map((vector) => vector.embedding.length) };
+  },
 };
 
 const client = new OpenAI({

@@ -59,6 +59,11 @@ def error(client: openai.OpenAI) -> dict[str, Any]:
     return {}
 
 
-steps = {"stream": stream, "tools": tools, "error": error}
+def embed(client: openai.OpenAI) -> dict[str, Any]:
+    embedded = client.embeddings.create(model="tokenflow-embedder", input=["a cat", "a dog"])
+    return {"sizes": [len(vector.embedding) for vector in embedded.data]}
+
+
+steps = {"stream": stream, "tools": tools, "error": error, "embed": embed}
 retries = 0 if step == "error" else 2
 print(json.dumps(steps[step](openai.OpenAI(base_url=url, api_key="x", max_retries=retries))))
