@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from tests.clients.conftest import (
     tool_results,
 )
 from tests.conftest import OpenRelay
-from tests.upstream import answer
+from tests.upstream import Received, Wire, answer
+from tokenflowd.api.streams import KEEP_ALIVE_S
 
 pytestmark = [
     pytest.mark.clients,
@@ -98,3 +100,16 @@ def test_an_answer_that_breaks_off_is_an_error(
     report = Library(program).report(relay, "error", tmp_path)
     assert "broke off" in report["message"]
     assert relay.latest()["status"] == "error"
+
+
+def test_a_first_word_may_be_late(open_relay: OpenRelay, tmp_path: Path, program: str) -> None:
+    """Comments keep the connection alive meanwhile; no client takes them for the answer."""
+
+    async def late(wire: Wire, request: Received) -> None:
+        await asyncio.sleep(KEEP_ALIVE_S + 1)
+        await answer(*PIECES)(wire, request)
+
+    relay = open_relay(late)
+    report = Library(program).report(relay, "stream", tmp_path)
+    assert "".join(report["pieces"]) == TEXT
+    assert len(relay.upstream.requests) == 1
