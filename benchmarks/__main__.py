@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import classify, compress, daemon, exported, stream, tui
+from benchmarks import classify, compress, daemon, exported, history, stream, tui
 from benchmarks.plot import plot
 from benchmarks.report import machine
 
@@ -20,6 +20,7 @@ PARTS = {
     "classify": classify.measure,
     "daemon": daemon.measure,
     "stream": stream.measure,
+    "history": history.measure,
     "tui": tui.measure,
     "exported-compress": exported.compression,
     "exported-classify": exported.classification,

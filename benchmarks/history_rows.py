@@ -127,6 +127,7 @@ def _generation(rng: random.Random, prompt: str, model: str, failed: bool) -> Ge
         completion_tokens=completion,
         tokens_counted_by="provider",
         ttft_ms=ttft,
+        first_word_ms=ttft,
         latency_ms=ttft + completion * 10,
         cost_usd=completion * 8e-7,
     )

@@ -140,7 +140,11 @@ def _generate_texts(body: bytes) -> list[str]:
     if not any(event.startswith("event: end_stream\n") for event in events):
         return []
     opening = "event: text_chunk\ndata: "
-    return [event.removeprefix(opening) for event in events if event.startswith(opening)]
+    return [
+        json.loads(event.removeprefix(opening))["data"]
+        for event in events
+        if event.startswith(opening)
+    ]
 
 
 def _chat_texts(body: bytes) -> list[str]:

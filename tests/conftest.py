@@ -92,14 +92,16 @@ def answered_by(upstream: Upstream, home: Path, **sections: dict[str, Any]) -> C
 
 @dataclass(frozen=True)
 class Event:
-    """A server-sent event, as a browser would see it."""
+    """A server-sent event. Its data is that of the envelope: text in `text_chunk` and `end_stream`,
+    fields in the others; in an event without a name, as /v1 sends them, the text as it came."""
 
     name: str
-    data: str
+    data: Any
 
     @property
     def json(self) -> Any:
-        return json.loads(self.data)
+        """The fields."""
+        return json.loads(self.data) if self.name == "message" else self.data
 
 
 class EventReader:
@@ -112,23 +114,35 @@ class EventReader:
         self.comments: list[str] = []
 
     def __iter__(self) -> Iterator[Event]:
-        name, data = "message", []
-        while line := self.response.readline():
-            field_name, _, value = line.decode().rstrip("\r\n").partition(":")
-            value = value.removeprefix(" ")
-            if field_name == "event":
-                name = value
-            elif field_name == "data":
-                data.append(value)
-            elif line.startswith(b":"):
-                self.comments.append(value)
-            elif not line.strip() and data:
-                yield Event(name, "\n".join(data))
-                name, data = "message", []
+        while lines := self._block():
+            if lines[0].startswith(": "):
+                self.comments.append(lines[0].removeprefix(": "))
+            elif lines[0].startswith("event: "):
+                yield _named(lines)
+            else:
+                data = [line.removeprefix("data:").removeprefix(" ") for line in lines]
+                yield Event("message", "\n".join(data))
+
+    def _block(self) -> list[str]:
+        """The lines until the next empty one."""
+        lines: list[str] = []
+        while (line := self.response.readline().decode()) and line != "\n":
+            lines.append(line.removesuffix("\n"))
+        return lines if line else []  # what has no empty line behind it is no event
 
     def close(self) -> None:
         self.response.close()
         self._connection.close()
+
+
+def _named(lines: list[str]) -> Event:
+    """In the contract's shape, and in no other: the name, then JSON in one line that repeats it."""
+    name, data = lines
+    assert data.startswith("data: "), data
+    envelope = json.loads(data.removeprefix("data: "))
+    assert envelope.keys() == {"event", "data"}
+    assert name == f"event: {envelope['event']}"
+    return Event(envelope["event"], envelope["data"])
 
 
 def text_of(events: Sequence[Event]) -> str:

@@ -67,6 +67,8 @@ class Daemon:
                     yield event
         except (ClientError, TimeoutError, OSError) as error:
             raise Unreachable(_why(error, self.url)) from None
+        except ValueError:
+            raise DaemonError(f"{self.url} sent something that is no answer of a daemon") from None
 
     async def close(self) -> None:
         if self._session is not None:

@@ -138,6 +138,8 @@ def _speed(request: Request) -> str:
     if first is None or total is None:
         return ""
     speed = f"first token after {milliseconds(first)}"
+    if (word := request.get("first_word_ms")) is not None and word > first:
+        speed += f", first word after {milliseconds(word)}"
     if total > first and request.get("completion_tokens"):
         speed += f", then {request['completion_tokens'] / (total - first) * 1000:.0f} tokens/s"
     return speed

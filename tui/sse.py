@@ -1,11 +1,14 @@
-"""Server-sent events out of bytes (WHATWG HTML, 9.2.6)."""
+"""The daemon's events out of bytes: server-sent events (WHATWG HTML, 9.2.6) whose data is JSON,
+`{"event": name, "data": data}`."""
 
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -13,13 +16,14 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 @dataclass(frozen=True, slots=True)
 class Event:
     name: str
-    data: str
+    data: Any
 
 
 async def events(chunks: AsyncIterable[bytes]) -> AsyncIterator[Event]:
-    """The events in a stream of bytes that may be cut anywhere; an unfinished last one is none."""
+    """The events in a stream of bytes that may be cut anywhere; an unfinished last one is none.
+    Raises ValueError for data that is no such JSON."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    rest, name, data, after_cr = "", "", list[str](), False
+    rest, data, after_cr = "", list[str](), False
     async for chunk in chunks:
         if not (text := decode(chunk)):
             continue
@@ -30,10 +34,16 @@ async def events(chunks: AsyncIterable[bytes]) -> AsyncIterator[Event]:
             field, _, value = line.partition(":")
             value = value.removeprefix(" ")
             if not line:
-                if name or data:
-                    yield Event(name or "message", "\n".join(data))
-                name, data = "", []
-            elif field == "event":
-                name = value
+                if data:
+                    yield _event("\n".join(data))
+                data = []
             elif field == "data":
                 data.append(value)
+
+
+def _event(data: str) -> Event:
+    try:
+        envelope = json.loads(data)
+        return Event(envelope["event"], envelope["data"])
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"no event of the daemon: {error}") from None

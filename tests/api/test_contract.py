@@ -22,7 +22,7 @@ def test_compress_answers_as_the_contract_says(daemon: Daemon) -> None:
     assert result["original_text"] == SENTENCE
     assert result["compressed_tokens"] <= 0.6 * result["original_tokens"]
     assert result["compression_ratio"] == pytest.approx(
-        result["original_tokens"] / result["compressed_tokens"], abs=1e-3
+        result["compressed_tokens"] / result["original_tokens"], abs=1e-3
     )
     assert "10.0.0.7" in result["compressed_text"]
     assert "never" in result["compressed_text"]
@@ -61,6 +61,41 @@ def test_odd_texts_are_answered(daemon: Daemon, source: str) -> None:
     answer = daemon.post("/api/compress", {"text": source, "ratio": 1})
     assert answer.status == 200
     assert answer.json["compressed_text"] == source
+    assert answer.json["compression_ratio"] == 1.0
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.5, 0.8, 1.0])
+def test_the_ratio_is_the_share_that_was_kept(daemon: Daemon, ratio: float) -> None:
+    result = daemon.post("/api/compress", {"text": text("meeting.txt"), "ratio": ratio}).json
+    kept = result["compressed_tokens"] / result["original_tokens"]
+    assert result["compression_ratio"] == pytest.approx(kept, abs=1e-4)
+    assert 0 < result["compression_ratio"] <= ratio
+
+
+NULLS = dict.fromkeys(
+    (
+        *("ratio", "target_token", "force_tokens", "forceReserveDigit", "drop_consecutive"),
+        *("question", "preserve", "mode", "returnWords", "possible_categories", "multiLabel"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/api/compress", {"text": SENTENCE}), ("/api/classify", {"prompt": SENTENCE})],
+)
+def test_null_stands_for_the_default_of_a_field(
+    daemon: Daemon, path: str, body: dict[str, Any]
+) -> None:
+    plain, with_nulls = daemon.post(path, body).json, daemon.post(path, body | NULLS).json
+    own = dict.fromkeys(["id", "latency_ms"])
+    assert plain | own == with_nulls | own
+
+
+@pytest.mark.parametrize("field", ["possible_categories", "possibleCategories"])
+def test_no_categories_are_the_default_ones(daemon: Daemon, field: str) -> None:
+    result = daemon.post("/api/classify", {"prompt": "a goal", field: []}).json
+    assert set(result["all_categories"]) == set(DEFAULT_CATEGORIES)
 
 
 def test_classify_answers_as_the_contract_says(daemon: Daemon) -> None:
@@ -125,7 +160,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("/api/compress", {"text": "a", "mode": "best"}, "$.mode"),
     ("/api/classify", {}, "prompt"),
     ("/api/classify", {"prompt": ["a"]}, "$.prompt"),
-    ("/api/classify", {"prompt": "a", "possible_categories": []}, "possible_categories"),
+    ("/api/classify", {"prompt": None}, "$.prompt"),
     ("/api/classify", {"prompt": "a", "possible_categories": [""]}, "possible_categories"),
     ("/api/classify", {"prompt": "a", "possible_categories": [" "]}, "possible_categories"),
     ("/api/classify", {"prompt": "a", "possible_categories": ["a" * 201]}, "possible_categories"),

@@ -126,7 +126,7 @@ def assert_nobody_answered(path: str, answer: Answer, sent: object) -> None:
         last = answer.body.decode().rstrip().rpartition("\n\n")[2]
         name, data = last.split("\n")
         assert name == "event: error", (sent, answer.body)
-        error = json.loads(data.removeprefix("data: "))
+        error = json.loads(data.removeprefix("data: "))["data"]
         assert error.keys() - {"retry_after_s"} == {"error", "detail", "type", "retryable"}
 
 

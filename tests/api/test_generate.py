@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import socket
 import sqlite3
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.conftest import KEY, Daemon, Event, EventReader, OpenRelay, text, text_of
-from tests.upstream import DONE, answer, chunk, events, usage
+from tests.conftest import KEY, Answer, Daemon, Event, EventReader, OpenRelay, text, text_of
+from tests.upstream import DONE, Received, Wire, answer, chunk, events, usage
 from tokenflowd.compress import count_tokens
 from tokenflowd.route import DEFAULT_CATEGORIES
 
@@ -72,7 +75,8 @@ def test_what_the_config_sends_along_with_a_model_is_sent(open_relay: OpenRelay)
         ("temperature", "hot"),
         ("top_p", 2),
         ("topP", -1),
-        ("max_tokens", 0),
+        ("max_tokens", -1),
+        ("max_tokens", False),
         ("maxTokens", 1.5),
         ("prompt", 7),
         ("system", ["Be kind."]),
@@ -81,7 +85,7 @@ def test_what_the_config_sends_along_with_a_model_is_sent(open_relay: OpenRelay)
         ("compress", 0),
         ("compress", 1.5),
         ("compress", "always"),
-        ("possible_categories", []),
+        ("possible_categories", [""]),
         ("possibleCategories", [" "]),
     ],
 )
@@ -134,8 +138,12 @@ def test_events_come_in_the_contracts_order(open_relay: OpenRelay) -> None:
     assert {event.name for event in chunks} == {"text_chunk"}
     assert text_of(chunks) == "Hello world"
     assert metadata.json == {
+        "prompt_category": "unknown",  # nobody waits for a classification
+        "confidence_score": 0.0,
+        "all_categories": {},
         "id": relay.latest()["id"],
         "selected_model": PRICED,
+        "served_model": PRICED,
         "provider": "groq",
         "route": "model named",
     }
@@ -187,43 +195,259 @@ def test_generate_with_auto_selects(open_relay: OpenRelay) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "shown"),
+    "pieces",
     [
-        (["one\ntwo", "\n\nthree\n"], "one\ntwo\n\nthree\n"),
-        (["one\r\ntwo"], "one\ntwo"),
-        (["one\r", "\ntwo"], "one\ntwo"),
-        (["one\r", "two\r", "\r", "\n"], "one\ntwo\n\n"),
-        (["one\r"], "one\n"),
-        (["  leading", " and trailing  ", " "], "  leading and trailing   "),
-        (["", "one", "", "", "two", ""], "onetwo"),
-        (["\n", "\n"], "\n\n"),
-        (["data: x\n\nevent: error\ndata: y\n\n"], "data: x\n\nevent: error\ndata: y\n\n"),
-        ([": no comment\n", "id: 7"], ": no comment\nid: 7"),
-        (["\u2028\u2029\x85\x0b\x0c\x00\ufeff"], "\u2028\u2029\x85\x0b\x0c\x00\ufeff"),
+        ["one\ntwo", "\n\nthree\n"],
+        ["one\r\ntwo"],
+        ["one\r", "\ntwo"],
+        ["one\r", "two\r", "\r", "\n"],
+        ["one\r"],
+        ["  leading", " and trailing  ", " "],
+        ["", "one", "", "", "two", ""],
+        ["\n", "\n"],
+        ["data: x\n\nevent: error\ndata: y\n\n"],
+        ['{"event": "error", "data": {"detail": "none"}}', "\\n \\u0000"],
+        [": no comment\n", "id: 7"],
+        ["\u2028\u2029\x85\x0b\x0c\x00\ufeff"],
     ],
 )
-def test_text_arrives_raw(open_relay: OpenRelay, pieces: list[str], shown: str) -> None:
+def test_text_arrives_as_it_was_sent(open_relay: OpenRelay, pieces: list[str]) -> None:
     relay = open_relay(answer(*pieces))
     received = relay.generate()
-    assert text_of(received) == shown
+    assert text_of(received) == relay.latest()["output"] == "".join(pieces)
     assert {event.name for event in received} == {"metadata", "text_chunk", "usage", "end_stream"}
     assert all(event.data for event in received)
-    assert relay.latest()["output"] == "".join(pieces)
 
 
-def test_each_line_of_a_chunk_is_a_data_line(open_relay: OpenRelay) -> None:
-    relay = open_relay(answer(" a\r\n\n b"))
-    answered = relay.daemon.post(GENERATE, {"prompt": "Hi", "model": "m1"})
-    assert b"event: text_chunk\ndata:  a\ndata: \ndata:  b\n\n" in answered.body
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["Hello", " world"],
+        ["汉" * 33_334 + "🙂" * 5_000 + "é\r\n data: x\n\n"],
+        ["x" * 4096, "y" * 4097, "ab汉" * 2000],
+    ],
+    ids=["short", "100 KB", "at the limit"],
+)
+@pytest.mark.parametrize("path", [GENERATE, SELECT])
+def test_each_event_is_two_lines_in_a_chunk_of_its_own(
+    open_relay: OpenRelay, path: str, pieces: list[str]
+) -> None:
+    relay = open_relay(answer(*pieces))
+    names, texts = [], []
+    for event in http_chunks(relay.daemon, path, {"prompt": "Hi", "model": "m1"}):
+        assert event.endswith("\n\n")
+        named, data = event.removesuffix("\n\n").split("\n")
+        envelope = json.loads(data.removeprefix("data: "))
+        assert named == f"event: {envelope['event']}"
+        names.append(envelope["event"])
+        if envelope["event"] == "text_chunk":
+            texts.append(envelope["data"])
+    assert names == ["metadata", *["text_chunk"] * len(texts), "usage", "end_stream"]
+    assert "".join(texts) == "".join(pieces)
+    assert max(len(text.encode()) for text in texts) <= 4096
 
 
-def test_an_answer_without_words_is_an_answer(open_relay: OpenRelay) -> None:
-    relay = open_relay(events(chunk(finish_reason="length"), usage(), DONE))
+def http_chunks(daemon: Daemon, path: str, body: dict[str, Any]) -> Iterator[str]:
+    """The chunks of a chunked response."""
+    sent = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost:{daemon.port}\r\nContent-Type: application/json"
+        f"\r\nContent-Length: {len(sent)}\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=20) as connection:
+        connection.sendall(head.encode() + sent)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    rest = received.partition(b"\r\n\r\n")[2]
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        length = int(size, 16)
+        if length:
+            yield rest[:length].decode()
+        rest = rest[length + 2 :]
+
+
+@pytest.mark.parametrize(
+    ("delta", "kind"),
+    [
+        ({}, "empty"),
+        ({"content": ""}, "empty"),
+        ({"reasoning": "Let me see."}, "reasoning"),
+        ({"reasoning_content": "Let me see."}, "reasoning"),
+        ({"refusal": "I would rather not."}, "refusal"),
+        ({"tool_calls": [{"index": 0, "function": {"name": "look"}}]}, "tool_calls"),
+    ],
+)
+def test_an_answer_without_words_says_what_it_has_instead(
+    open_relay: OpenRelay, delta: dict[str, Any], kind: str
+) -> None:
+    said = chunk(choices=[{"index": 0, "delta": delta}])
+    relay = open_relay(events(said, chunk(finish_reason="length"), usage(), DONE))
     received = relay.generate()
     assert [event.name for event in received] == ["metadata", "usage", "end_stream"]
     assert received[1].json["finish_reason"] == "length"
-    assert received[1].json["ttft_ms"] > 0  # the first event came, if no word
-    assert relay.latest()["output"] == ""
+    assert received[1].json["answer_kind"] == kind
+    assert received[1].json.get("refusal") == delta.get("refusal")
+
+
+def test_cached_and_reasoning_tokens_are_told(open_relay: OpenRelay) -> None:
+    counts = usage(
+        prompt_tokens_details={"cached_tokens": 5},
+        completion_tokens_details={"reasoning_tokens": 2},
+    )
+    relay = open_relay(events(chunk("Yes."), STOP, counts, DONE), answer("Yes."))
+    told = relay.generate()[-2].json
+    assert (told["cached_tokens"], told["reasoning_tokens"]) == (5, 2)
+    told = relay.generate()[-2].json  # of a provider that reports none
+    assert (told["cached_tokens"], told["reasoning_tokens"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"possible_categories": None, "temperature": None, "top_p": None, "max_tokens": None},
+        {"possibleCategories": None, "topP": None, "maxTokens": None, "system": None},
+        {"possible_categories": [], "max_tokens": 0, "messages": None, "compress": None},
+        {"possibleCategories": [], "maxTokens": 0, "provider": None},
+    ],
+)
+def test_null_and_empty_fields_have_their_defaults(
+    open_relay: OpenRelay, fields: dict[str, Any]
+) -> None:
+    relay = open_relay()
+    assert relay.generate(**fields)[-1].name == "end_stream"
+    metadata = relay.daemon.stream(SELECT, {"prompt": "Hi"} | fields)[0].json
+    assert set(metadata["all_categories"]) == set(DEFAULT_CATEGORIES)
+    defaults = {"temperature": 0.7, "top_p": 0.9, "max_tokens": 250}
+    assert all(defaults.items() <= body.items() for body in relay.upstream.bodies)
+
+
+@pytest.mark.parametrize("options", [None, {"possible_categories": [], "compress": None}])
+def test_null_and_empty_options_of_a_chat_completion_have_their_defaults(
+    open_relay: OpenRelay, options: dict[str, Any] | None
+) -> None:
+    relay = open_relay()
+    messages = [{"role": "user", "content": "Hi"}]
+    body = {"model": "auto", "messages": messages, "tokenflow": options}
+    assert relay.daemon.post("/v1/chat/completions", body).status == 200
+    assert set(relay.latest()["scores"]) == set(DEFAULT_CATEGORIES)
+
+
+def test_a_prompt_is_classified_while_its_provider_thinks(open_relay: OpenRelay) -> None:
+    async def thinking(wire: Wire, request: Received) -> None:
+        await asyncio.sleep(2)  # far longer than a classification takes
+        await answer("Bonjour")(wire, request)
+
+    relay = open_relay(thinking)
+    prompt = "Translate 'good morning' into French, Spanish and Japanese"
+    relay.daemon.post("/api/classify", {"prompt": prompt})  # the models are loaded
+    metadata = relay.generate(prompt=prompt)[0].json
+    assert metadata["prompt_category"] == "multilingual"
+    assert metadata["confidence_score"] == metadata["all_categories"]["multilingual"]
+    assert metadata["selected_model"] == "m1"
+    row = relay.latest()
+    assert (row["kind"], row["category"], row["route"]) == (
+        "generate",
+        "multilingual",
+        "model named",
+    )
+
+
+def test_no_answer_waits_for_a_classification(open_relay: OpenRelay) -> None:
+    async def thinking(wire: Wire, request: Received) -> None:
+        await asyncio.sleep(0.2)
+        await answer("Hello")(wire, request)
+
+    relay = open_relay(thinking)
+    with relay.daemon.services.classifier._lock:  # nobody gets the classifier
+        received = relay.generate()
+    assert received[0].json["prompt_category"] == "unknown"
+    assert received[-1].name == "end_stream"
+    assert "category" not in relay.latest()
+
+
+def test_an_answer_does_without_a_classification_that_fails(open_relay: OpenRelay) -> None:
+    async def thinking(wire: Wire, request: Received) -> None:
+        await asyncio.sleep(0.2)
+        await answer("Hello")(wire, request)
+
+    relay = open_relay(thinking, models={"classifier": "not-installed"})
+    metadata, *rest = relay.generate()
+    assert (metadata.json["prompt_category"], metadata.json["all_categories"]) == ("unknown", {})
+    assert rest[-1].name == "end_stream"
+
+
+EVENTS_ONLY = {"Accept": "text/event-stream"}
+
+
+@pytest.mark.parametrize("path", [GENERATE, SELECT])
+@pytest.mark.parametrize(
+    ("body", "error", "says"),
+    [
+        (b'{"prompt": "Hi", "model": "m1", "temperature": 9}', "invalid field", "temperature"),
+        (b'{"model": "m1"}', "invalid field", "prompt"),
+        (b"{", "bad request", "not valid JSON"),
+        (b"[]", "bad request", "JSON object"),
+        (b" " * (9 * 2**20), "too large", "max_body_bytes"),
+    ],
+    ids=["a wrong field", "no prompt", "no JSON", "no object", "too large"],
+)
+def test_a_failure_is_an_event_for_clients_of_events(
+    daemon: Daemon, path: str, body: bytes, error: str, says: str
+) -> None:
+    answered = daemon.request("POST", path, raw=body, headers=EVENTS_ONLY)
+    assert answered.status == 200
+    assert answered.headers["content-type"].startswith("text/event-stream")
+    [failure] = events_in(answered)
+    assert failure["event"] == "error"
+    assert failure["data"]["error"] == error
+    assert says in failure["data"]["detail"]
+    assert failure["data"]["type"] == error.replace(" ", "_")
+    assert failure["data"]["retryable"] is False
+
+
+def events_in(answered: Answer) -> list[Any]:
+    lines = answered.body.decode().split("\n")
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+
+
+def test_that_too_many_ask_is_an_event_for_clients_of_events(open_relay: OpenRelay) -> None:
+    async def endless(wire: Wire, request: Received) -> None:
+        await wire.head()
+        await wire.send(chunk("Once"))
+        await wire.until_gone()
+
+    relay = open_relay(endless, server={"max_streams": 1})
+    with contextlib.closing(relay.open()) as first:
+        assert next(iter(first)).name == "metadata"
+        body = {"prompt": "Hi", "model": "m1"}
+        [failure] = events_in(relay.daemon.post(GENERATE, body, headers=EVENTS_ONLY))
+        assert failure["data"]["error"] == "busy"
+        assert failure["data"]["retryable"] is True
+        assert failure["data"]["retry_after_s"] > 0
+        assert relay.daemon.post(GENERATE, body).status == 503
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("text/event-stream", 200),
+        ("application/json, Text/Event-Stream;q=0.9", 200),
+        ("application/json", 404),
+        ("*/*", 404),
+        ("text/*", 404),
+    ],
+)
+def test_who_else_asks_gets_an_http_error(daemon: Daemon, accept: str, status: int) -> None:
+    body = {"prompt": "Hi", "model": "nowhere-1"}
+    answered = daemon.post(GENERATE, body, headers={"Accept": accept})
+    assert answered.status == status
+    assert b"nowhere-1" in answered.body
+
+
+def test_a_foreign_page_gets_an_http_error(daemon: Daemon) -> None:
+    body = {"prompt": "Hi", "model": "m1"}
+    headers = EVENTS_ONLY | {"Origin": "https://elsewhere.example"}
+    assert daemon.post(GENERATE, body, headers=headers).status == 403
 
 
 def test_the_frontend_may_read_the_stream(open_relay: OpenRelay) -> None:

@@ -421,7 +421,7 @@ def test_a_model_of_ones_own_server_is_found_by_its_name(open_door: OpenDoor) ->
 
 def test_models_of_a_provider_without_a_key_are_not_listed(daemon: Daemon) -> None:
     listed = daemon.get("/v1/models").json["data"]
-    assert [model["id"] for model in listed] == ["auto"]
+    assert [model["id"] for model in listed] == ["auto", "tokenflow-embedder"]
 
 
 def test_another_daemon_is_told_of_auto_at_once(open_door: OpenDoor) -> None:

@@ -14,7 +14,17 @@ import pytest
 
 from tests.cli.test_commands import BIN, Shell, served_by
 from tests.conftest import KEY
-from tests.upstream import Received, Upstream, Wire, answer, chunk, failure
+from tests.upstream import (
+    DONE,
+    Received,
+    Upstream,
+    Wire,
+    answer,
+    chunk,
+    events,
+    failure,
+    usage,
+)
 
 
 @pytest.fixture
@@ -69,6 +79,40 @@ def test_a_failure_is_one_sentence(shell: Shell, upstream: Upstream) -> None:
     upstream.scripts[:] = [failure(401, f"the key {KEY} is wrong")]
     done = shell.run("tokenflow", "ask", "Why?", ok=False)
     assert done.stderr == "Error: groq answered 401 the key *** is wrong; check GROQ_API_KEY\n"
+
+
+@pytest.mark.parametrize(
+    ("delta", "reason", "says"),
+    [
+        (
+            {"reasoning": "Hmm."},
+            "length",
+            "the model sent no answer, only reasoning (finish reason length: more with "
+            "--max-tokens)",
+        ),
+        (
+            {"reasoning_content": "Hmm."},
+            "stop",
+            "the model sent no answer, only reasoning (finish reason stop)",
+        ),
+        ({"refusal": "I will not."}, "stop", "the model refused to answer: I will not."),
+        ({"content": ""}, "stop", "the model sent no answer (finish reason stop)"),
+    ],
+)
+def test_an_answer_without_words_is_a_failure(
+    shell: Shell, upstream: Upstream, delta: dict[str, str], reason: str, says: str
+) -> None:
+    said = chunk(choices=[{"index": 0, "delta": delta}])
+    upstream.scripts[:] = [events(said, chunk(finish_reason=reason), usage(), DONE)]
+    done = shell.run("tokenflow", "ask", "Why?", ok=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"Error: {says}\n")
+
+
+def test_text_goes_out_as_it_came(shell: Shell, upstream: Upstream) -> None:
+    pieces = ["one\r\n", "two\r", "data: {}\n\n", "汉🙂 " * 2000, "\u2028 end"]
+    upstream.scripts[:] = [answer(*pieces)]
+    done = shell.run("tokenflow", "ask", "Why?")
+    assert done.stdout == "".join(pieces)
 
 
 @pytest.mark.parametrize(

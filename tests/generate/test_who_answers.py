@@ -54,7 +54,8 @@ def test_without_a_key_a_local_server_stands_in(open_daemon: Opening, local: Ups
     received = generate(daemon)
     metadata = received[0].json
     assert text_of(received) == "Local hello"
-    assert (metadata["provider"], metadata["selected_model"]) == ("llamacpp", "gemma")
+    assert metadata["provider"] == "llamacpp"
+    assert metadata["selected_model"] == metadata["served_model"] == "gemma"
     assert metadata["wanted_model"] == RANKED
     [request] = local.requests
     assert request.body["model"] == "gemma"  # nobody can chat with an embedding model
@@ -104,6 +105,7 @@ def test_without_anybody_the_error_says_what_to_do(daemon: Daemon) -> None:
     received = generate(daemon)
     assert [event.name for event in received] == ["metadata", "error"]
     assert received[0].json["selected_model"] == RANKED
+    assert "served_model" not in received[0].json
     problem = received[-1].json
     assert (problem["error"], problem["type"]) == ("unavailable", "unavailable")
     assert "set GROQ_API_KEY" in problem["detail"]
@@ -156,6 +158,7 @@ def test_a_model_that_was_retired_is_asked_for_by_its_successors_name(
     received = relay.generate(model=retired)
     assert relay.upstream.bodies[0]["model"] == today
     metadata = received[0].json
-    assert (metadata["wanted_model"], metadata["selected_model"]) == (retired, today)
+    assert (metadata["selected_model"], metadata["served_model"]) == (retired, today)
+    assert metadata["wanted_model"] == retired
     row = relay.latest()
     assert (row["wanted_model"], row["model"]) == (retired, today)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -64,13 +65,13 @@ def assert_whole(answers: list[Stream]) -> None:
         assert stream.status == 200
         tokens = [f"p{number}.{token} " for token in range(TOKENS)]
         text = "".join(
-            line.removeprefix("data: ")
+            json.loads(event.partition("\ndata: ")[2])["data"]
             for event in stream.body.decode().split("\n\n")
             if event.startswith("event: text_chunk")
-            for line in event.split("\n")[1:]
         )
         assert text == "".join(tokens)
-        assert stream.body.endswith(b"event: end_stream\ndata: Stream finished\n\n")
+        end = b'event: end_stream\ndata: {"event":"end_stream","data":"Stream finished"}\n\n'
+        assert stream.body.endswith(end)
 
 
 def test_two_hundred_streams_of_a_hundred_tokens_all_complete(program: Program) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ from tokenflowd.store.migrations import migrations
 NAMES = [migration.name for migration in migrations.pending(Database(memory=True))]
 ROWS = {
     "m001_requests": """
-        INSERT INTO texts (id, sha256, text) VALUES (1, 'a', 'old words'), (2, 'b', 'words');
+        INSERT INTO texts (id, sha256, text) VALUES (1, 'a', 'old words, 错误'), (2, 'b', 'words');
         INSERT INTO requests VALUES (1, '01OLD', '2026-11-01T00:00:00.000Z', 'compress', 'ok',
             NULL, NULL, 12.5, 'curl', 'tokenflow-compressor', 1, 2);
         INSERT INTO compressions (request_id, tokenizer, mode, budget, original_tokens,
@@ -27,6 +28,9 @@ ROWS = {
     """,
     "m002_generations": """
         INSERT INTO messages VALUES ('01OLD', 0, 'user', 1);
+        INSERT INTO generations (request_id, wanted_model, route, attempts, parameters, partial,
+            finish_reason, ttft_ms)
+            VALUES ('01OLD', 'm', 'ranks first', '[]', '{"n":1}', 0, 'stop', 250.0);
     """,
 }
 # Opens the history as the daemon does, and kills itself before the statement whose number it is
@@ -69,8 +73,9 @@ def assert_carried_on(path: Path) -> None:
     store = Store(path)
     write(store, compression("new words"), generation())
     assert [row["kind"] for row in store.history.export()] == ["compress", "compress", "generate"]
-    assert [row["id"] for row in store.history.page(Filter(query="old"))] == ["01OLD"]
-    assert store.history.get("01OLD")["input"] == "old words"
+    for query in ("old", "错误", "误"):
+        assert [row["id"] for row in store.history.page(Filter(query=query))] == ["01OLD"]
+    assert store.history.get("01OLD")["input"] == "old words, 错误"
     assert store.history.is_whole()
     store.close()
     assert [migration.name for migration in migrations.applied(Database(path))] == NAMES
@@ -89,6 +94,38 @@ def test_a_history_of_every_schema_is_carried_on(tmp_path: Path, last: str) -> N
             assert copy.execute("SELECT id FROM requests").fetchall() == [("01OLD",)]
 
 
+@pytest.mark.parametrize(
+    ("finish_reason", "first_word_ms"), [("stop", 250.0), ("tool_calls", None)]
+)
+def test_times_to_the_first_word_are_carried_on_as_such(
+    tmp_path: Path, finish_reason: str, first_word_ms: float | None
+) -> None:
+    path = tmp_path / "tokenflow.db"
+    released(path, "m003_corrections")
+    with sqlite3.connect(path) as old:
+        old.execute("UPDATE generations SET finish_reason = ?", (finish_reason,))
+    store = Store(path)
+    row = store.history.get("01OLD")
+    assert (row["ttft_ms"], row.get("first_word_ms")) == (250.0, first_word_ms)
+    assert row["parameters"] == {"n": 1}
+    store.close()
+
+
+def test_a_migration_is_told_of_before_it_begins(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "tokenflow.db"
+    Store(path).close()
+    assert not caplog.messages
+    path.unlink()
+    released(path, "m003_corrections")
+    Store(path).close()
+    assert re.search(
+        r"backing it up and migrating it\n.* was migrated in", "\n".join(caplog.messages)
+    )
+
+
 @pytest.mark.parametrize("last", [None, *NAMES[:-1]], ids=["no history", *NAMES[:-1]])
 def test_a_migration_that_is_killed_is_made_up_for(tmp_path: Path, last: str | None) -> None:
     """Before each statement of it: none of them half, none of them twice."""
@@ -105,7 +142,7 @@ def test_a_migration_that_is_killed_is_made_up_for(tmp_path: Path, last: str | N
         assert done.returncode == -signal.SIGKILL, done.stderr
         with sqlite3.connect(path) as found:
             names = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
-        middles += "_sqlite_migrations" in names and "corrections" not in names
+        middles += "_sqlite_migrations" in names and "requests_trigrams" not in names
         if last:
             assert_carried_on(path)
         else:

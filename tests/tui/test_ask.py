@@ -8,8 +8,8 @@ from pathlib import Path
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.tui.conftest import Drive, shown, until, write
-from tests.upstream import Received, Upstream, Wire, answer, chunk
+from tests.tui.conftest import WIDE, Drive, shown, until, write
+from tests.upstream import DONE, Received, Upstream, Wire, answer, chunk, events, usage
 from tokenflow_tui.app import TokenFlowApp
 from tokenflow_tui.screens.ask import AskScreen
 from tokenflow_tui.widgets.turn import Turn
@@ -104,6 +104,32 @@ def test_a_failure_is_one_sentence_and_the_prompt_stays(drive: Drive, provider: 
     async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
         await ask(pilot, "Anything")
         await until(pilot, lambda: "not to its taste" in shown(app))
+
+    drive(scenario)
+
+
+def test_an_answer_of_reasoning_alone_says_so(drive: Drive, provider: Upstream) -> None:
+    thought = chunk(choices=[{"index": 0, "delta": {"reasoning": "Well, "}}])
+    provider.scripts = [events(thought, chunk(finish_reason="length"), usage(), DONE)]
+
+    async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
+        await ask(pilot, "Why?")
+        await until(pilot, lambda: "no answer, only reasoning" in shown(app))
+        assert "(finish reason length: more tokens with ctrl+t)" in shown(app)
+
+    drive(scenario, size=WIDE)
+
+
+def test_text_is_shown_as_it_was_sent(drive: Drive, provider: Upstream) -> None:
+    pieces = ["汉字 🙂\r", "\n", "data: {", '"event": 1}\r\n\r\n', "x" * 100_000, "\r\nZ"]
+    provider.scripts = [answer(*pieces)]
+
+    async def scenario(pilot: Pilot[None], app: TokenFlowApp) -> None:
+        await ask(pilot, "Why?")
+        await until(pilot, lambda: "Z" in shown(app) and not screen(app).is_answering)
+        text = app.screen.query_one(Turn).answer.text
+        assert text == "".join(pieces)
+        await until(pilot, lambda: "␍" not in shown(app))
 
     drive(scenario)
 

@@ -20,7 +20,7 @@ from tests.upstream import Upstream, answer, failure
 from tokenflow_tui.app import TokenFlowApp
 from tokenflow_tui.filters import Filters
 from tokenflow_tui.matches import matches_of
-from tokenflow_tui.request import as_markdown, plain
+from tokenflow_tui.request import as_markdown, facts, plain
 from tokenflow_tui.screens.ask import AskScreen
 from tokenflow_tui.screens.compress import CompressScreen
 from tokenflow_tui.screens.filter import FilterScreen
@@ -58,7 +58,7 @@ def post(program: Program, path: str, body: dict[str, Any]) -> str:
         return str(json.loads(response)["id"])
     events = response.decode().split("\n\n")
     usage = next(event for event in events if event.startswith("event: usage"))
-    return str(json.loads(usage.partition("data: ")[2])["id"])
+    return str(json.loads(usage.partition("data: ")[2])["data"]["id"])
 
 
 def asked(program: Program, prompt: str) -> str:
@@ -590,20 +590,47 @@ def test_what_was_not_classified_has_no_category_to_correct(drive: Drive, progra
     drive(scenario)
 
 
+def test_the_first_word_is_told_where_something_came_before_it() -> None:
+    request = {"kind": "chat", "created_at": "2026-03-06", "duration_ms": 1.0, "latency_ms": 2000.0}
+    for first_word_ms, told in ((900.0, True), (250.0, False), (None, False)):
+        speed = dict(facts({**request, "ttft_ms": 250.0, "first_word_ms": first_word_ms}))["speed"]
+        assert speed.startswith("first token after 250 ms")
+        assert ("first word after 900 ms" in speed) == told
+
+
 # Words
 
 
-def test_matches_begin_words_in_any_case() -> None:
-    matches = matches_of('lock "the')
+@pytest.mark.parametrize(
+    ("query", "text", "marked"),
+    [
+        ('lock "the', "The Locksmith unlocked another", ["The", "Lock"]),
+        ("世界", "你好世界", ["世界"]),
+        ("错误 timeout", "请把timeout改成30秒，错误", ["timeout", "错误"]),
+        (
+            "user",
+            "getUserById, user_id, HTTPUser, 2user and abuser",
+            ["User", "user", "User", "user"],
+        ),
+        ("cafe", "Café, cafe\u0301, cafè, decaf", ["Café", "cafe\u0301", "cafè"]),
+        ("CAFÉ", "cafe", ["cafe"]),
+        ("C++ c#", "C, C++ and C#", ["C++", "C#"]),
+        ("f(x) .net", "f(x), f x, .NET, network", ["f(x)", ".NET"]),
+        ("8.0.3", "10.8.0.31 and 18.0.3", ["8.0.3"]),
+        ("🙂 [a-z]*", "a 🙂 [a-z]*", ["🙂", "[a-z]*"]),
+        ("backup? 'db-2'", "the backup of db-2", ["backup", "db-2"]),
+        ("bert Robert", "Robert", ["Robert"]),
+        ("\u0301", "cafe", []),
+    ],
+)
+def test_what_the_search_finds_is_marked(query: str, text: str, marked: list[str]) -> None:
+    matches = matches_of(query)
     assert matches
-    assert [match.group() for match in matches.finditer("The Locksmith unlocked another")] == [
-        "The",
-        "Lock",
-    ]
-    unspaced = matches_of("世界")
-    assert unspaced
-    assert unspaced.search("你好世界")
-    assert matches_of(' "(* ') is None
+    assert [match.group() for match in matches.finditer(text)] == marked
+
+
+def test_no_words_mark_nothing() -> None:
+    assert matches_of(" \u3000 ") is None
 
 
 def test_nothing_in_a_text_reaches_the_terminal_but_letters() -> None:

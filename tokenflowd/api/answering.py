@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -25,7 +27,7 @@ from tokenflowd.compress.chat import (
     last_user_text,
     texts_of,
 )
-from tokenflowd.errors import NotFound, StoreDegraded
+from tokenflowd.errors import NotFound, StoreDegraded, TokenFlowError
 from tokenflowd.generate import (
     AllFailed,
     Answer,
@@ -39,7 +41,11 @@ from tokenflowd.route import Decision, Measured, Needs, Route, decide
 from tokenflowd.services import Services
 from tokenflowd.store import CompressionRecord, GenerationRecord, Message
 
+log = logging.getLogger(__name__)
+
 AUTO = "auto"
+# A provider that begins to answer within this time is faster than a classification.
+HEAD_START_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +102,15 @@ class Plan:
 
     @property
     def selected_model(self) -> str:
-        """The model that answers; until one does, that which is to be asked first."""
-        if self.answer:
-            return self.answer.candidate.model
-        return self.route.candidates[0].model if self.route.candidates else self.route.wanted
+        """The model that answers: by the id that was asked for or ranks first if its provider
+        serves that or a successor of it, by its own if it is another. Until one answers, the
+        former."""
+        wanted = self.route.wanted
+        if self.answer is None:
+            return wanted
+        candidate = self.answer.candidate
+        answers = candidate.provider.served_as(wanted) == candidate.model
+        return wanted if answers else candidate.model
 
     @property
     def usage(self) -> Usage | None:
@@ -150,6 +161,7 @@ class Plan:
             completion_tokens=usage.completion_tokens,
             tokens_counted_by="tokenflow" if self.counted else "provider" if self.usage else None,
             ttft_ms=self.answer.ttft_ms,
+            first_word_ms=self.answer.first_word_ms,
             latency_ms=self.answer.latency_ms,
             cost_usd=self.cost_usd,
         )
@@ -175,10 +187,23 @@ class Answering:
         route = await self._route(chat, classification, needs)
         plan = Plan(chat, route, chat.messages, classification)
         draft.generation = plan.record
-        draft.model = plan.selected_model
+        candidates = plan.route.candidates
+        draft.model = candidates[0].model if candidates else plan.route.wanted
         if chat.compress is not None:
             await self._compress(draft, plan, chat.compress)
         return plan
+
+    async def classify_beside(self, draft: Draft, plan: Plan) -> None:
+        """Classifies the prompt of a plan whose model was named, while its provider is asked. To
+        be cancelled once that answers; a failure leaves the plan as it is."""
+        await asyncio.sleep(HEAD_START_S)
+        prompt = last_user_text(plan.chat.messages)
+        try:
+            plan.classification, _ = await classify(
+                self._services, self._offload, draft, prompt, plan.chat.categories
+            )
+        except TokenFlowError as error:
+            log.info("a prompt was not classified: %s", error.detail)
 
     async def stream(self, draft: Draft, plan: Plan) -> Generation:
         """An answer that has begun. Raises ProviderError."""

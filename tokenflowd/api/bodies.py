@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -15,6 +16,8 @@ from tokenflowd.errors import BadRequest, InvalidField, RequestTimeout, TooLarge
 
 T = TypeVar("T", bound=msgspec.Struct)
 Limit = Literal["max_body_bytes", "max_media_body_bytes"]
+# What clients in Go and C# send for a field that nobody set, besides null.
+_ZERO_VALUES: dict[str, Any] = {"possible_categories": [], "max_tokens": 0}
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
@@ -47,11 +50,36 @@ def read_query(query: Mapping[str, str], schema: type[T]) -> T:
 
 
 def as_schema(fields: dict[str, Any], schema: type[T], *, strict: bool = True) -> T:
-    """Raises InvalidField, naming the field's path."""
+    """Optional fields that are null or empty are left to their defaults. Raises InvalidField,
+    naming the field's path."""
     try:
-        return msgspec.convert(fields, schema, strict=strict)
+        return msgspec.convert(_present(fields, schema), schema, strict=strict)
     except msgspec.ValidationError as error:
         raise InvalidField(str(error)) from None
+
+
+def _present(fields: dict[str, Any], schema: type[msgspec.Struct]) -> dict[str, Any]:
+    """The fields that say something, of `fields` and of the objects in it."""
+    present = dict(fields)
+    for known in _fields_of(schema):
+        value = fields.get(known.encode_name)
+        if not known.required and _is_absent(known.encode_name, value):
+            present.pop(known.encode_name, None)
+        elif isinstance(value, dict) and _is_struct(known.type):
+            present[known.encode_name] = _present(value, known.type)
+    return present
+
+
+def _is_absent(name: str, value: Any) -> bool:
+    zero = _ZERO_VALUES.get(name)
+    return value is None or (type(value) is type(zero) and value == zero)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+_fields_of = functools.cache(msgspec.structs.fields)
 
 
 async def _read(request: web.Request, settings: ServerConfig, name: Limit) -> bytes:

@@ -36,6 +36,9 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
         types, ref_template="#/components/schemas/{name}"
     )
     schema_of = {str(of): schema for of, schema in zip(types, schemas, strict=True)}
+    for operation in operations:
+        if operation.body is not None:
+            _allow_null(schema_of[str(operation.body)], components)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         described = _describe(operation, schema_of, components)
@@ -50,6 +53,20 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _allow_null(reference: dict[str, Any], components: dict[str, Any]) -> None:
+    """Says that optional fields of a body, and of the objects in it, may be null: they have their
+    defaults then (`bodies.as_schema`)."""
+    schema = components[reference["$ref"].rpartition("/")[2]]
+    for name, field in schema["properties"].items():
+        if name in schema.get("required", ()):
+            continue
+        if "$ref" in field:
+            _allow_null(field, components)
+        if {"type": "null"} not in field.get("anyOf", ()):
+            about = {key: field.pop(key) for key in ("description", "default") if key in field}
+            schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **about}
 
 
 def _describe(

@@ -26,6 +26,7 @@ from tokenflowd.api.providers import ProvidersResource
 from tokenflowd.api.rankings import RankingsResource
 from tokenflowd.api.recording import Recorder
 from tokenflowd.api.schemas import (
+    AnswerEvent,
     ChatCompletionRequest,
     ClassifyRequest,
     ClassifyResponse,
@@ -137,6 +138,7 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
             "/api/generate",
             generate.generate,
             "Stream a model's answer",
+            AnswerEvent,
             body=GenerateRequest,
             media_type="text/event-stream",
         ),
@@ -145,6 +147,7 @@ def _routes(services: Services, offload: Offload, reads: Offload, streams: Strea
             "/api/models/select",
             generate.select,
             "Classify a prompt and stream the answer of the model that ranks first",
+            AnswerEvent,
             body=SelectRequest,
             media_type="text/event-stream",
         ),

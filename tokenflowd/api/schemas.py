@@ -1,6 +1,7 @@
 """What goes in and out, as types: decoding, validation and OpenAPI come from these.
 
-Requests are accepted in snake_case and in camelCase; unknown fields are ignored.
+Requests are accepted in snake_case and in camelCase; unknown fields are ignored, and null stands
+for the default (`bodies.as_schema`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tokenflowd.catalog import Task
 from tokenflowd.config import Mode, PreserveKind
+from tokenflowd.generate import AnswerKind, Attempt
 from tokenflowd.route import DEFAULT_CATEGORIES
 from tokenflowd.services import ModelRole
 
@@ -20,7 +22,10 @@ MAX_EMBEDDED = 2048  # OpenAI's limit for one request
 MAX_FORCE_TOKENS = 100  # LLMLingua-2's max_force_token
 
 Category = Annotated[str, Meta(min_length=1, max_length=MAX_CATEGORY_CHARS, pattern=r"\S")]
-Categories = Annotated[tuple[Category, ...], Meta(min_length=1, max_length=MAX_CATEGORIES)]
+Categories = Annotated[
+    tuple[Category, ...],
+    Meta(max_length=MAX_CATEGORIES, description="To choose among; none: the default ones"),
+]
 
 
 class Error(Struct, frozen=True):
@@ -59,7 +64,7 @@ class CompressResponse(Struct, frozen=True):
     compressed_text: str
     original_tokens: int
     compressed_tokens: int
-    compression_ratio: Annotated[float, Meta(description="Original by compressed tokens")]
+    compression_ratio: Annotated[float, Meta(description="Share of the tokens that was kept")]
     over_budget: Annotated[bool, Meta(description="What had to be kept is more than was asked for")]
     model: str
     tokenizer: str
@@ -98,7 +103,7 @@ class SelectRequest(Struct, frozen=True):
     possible_categories: Categories = DEFAULT_CATEGORIES
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Meta(ge=0, le=1)] = 0.9
-    max_tokens: Annotated[int, Meta(gt=0)] = 250
+    max_tokens: Annotated[int, Meta(ge=0, description="0: the default")] = 250
     compress: Annotated[
         Compress | None, Meta(description="Share of the tokens to keep; auto: where it pays")
     ] = None
@@ -107,6 +112,107 @@ class SelectRequest(Struct, frozen=True):
 class GenerateRequest(SelectRequest, frozen=True, kw_only=True):
     model: Annotated[str, Meta(min_length=1, description="A model's id, or auto")]
     provider: Annotated[str, Meta(description="Ask this one only")] = ""
+
+
+class PromptCompression(Struct, frozen=True):
+    """What became of a request to compress the prompt. The last three fields are there if it was
+    compressed."""
+
+    compressed: bool
+    reason: str
+    original_tokens: int | UnsetType = UNSET
+    compressed_tokens: int | UnsetType = UNSET
+    compressed_text: Annotated[str | UnsetType, Meta(description="What was sent")] = UNSET
+
+
+class AnswerMetadata(Struct, frozen=True):
+    """Who answers, and why; or who was to answer, before an error."""
+
+    prompt_category: Annotated[str, Meta(description="unknown: the prompt was not classified")]
+    confidence_score: float
+    all_categories: dict[str, float]
+    selected_model: Annotated[
+        str,
+        Meta(
+            description="As it was asked for or is ranked, even if its provider serves a successor "
+            "of it; another model's id if that answers instead"
+        ),
+    ]
+    id: Annotated[str, Meta(description="In the history, once the answer is complete")]
+    route: Annotated[str, Meta(description="Why this model")]
+    served_model: Annotated[
+        str | UnsetType, Meta(description="The id by which its provider knows the model")
+    ] = UNSET
+    wanted_model: Annotated[
+        str | UnsetType,
+        Meta(description="What was asked for or ranks first, if the served model is another"),
+    ] = UNSET
+    provider: str | UnsetType = UNSET
+    attempts: Annotated[
+        tuple[Attempt, ...] | UnsetType, Meta(description="Models that failed before")
+    ] = UNSET
+    compression: PromptCompression | UnsetType = UNSET
+
+
+class AnswerUsage(Struct, frozen=True):
+    """Figures of a complete answer; null where nobody knows. Times are in ms."""
+
+    id: Annotated[str, Meta(description="In the history")] | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    ttft_ms: Annotated[float | None, Meta(description="Until the first event of the answer")]
+    first_word_ms: Annotated[float | None, Meta(description="Until its first word")]
+    latency_ms: float | None
+    cost_usd: float | None
+    finish_reason: str | None
+    answer_kind: Annotated[
+        AnswerKind, Meta(description="What the model sent; only text comes in `text_chunk` events")
+    ]
+    tokens_counted_by: Literal["provider", "tokenflow"] | None
+    saved_tokens: int
+    saved_usd: float | None
+    saved_ms: float | None
+    refusal: Annotated[str | UnsetType, Meta(description="The model's own words")] = UNSET
+
+
+class AnswerError(Struct, frozen=True):
+    """Why there is no answer, or no more of it."""
+
+    error: str
+    detail: str
+    type: str
+    retryable: bool
+    retry_after_s: float | UnsetType = UNSET
+
+
+class MetadataEvent(Struct, frozen=True, tag_field="event", tag="metadata"):
+    data: AnswerMetadata
+
+
+class TextEvent(Struct, frozen=True, tag_field="event", tag="text_chunk"):
+    data: str
+
+
+class UsageEvent(Struct, frozen=True, tag_field="event", tag="usage"):
+    data: AnswerUsage
+
+
+class EndEvent(Struct, frozen=True, tag_field="event", tag="end_stream"):
+    data: Literal["Stream finished"] = "Stream finished"
+
+
+class ErrorEvent(Struct, frozen=True, tag_field="event", tag="error"):
+    data: AnswerError
+
+
+AnswerEvent = Annotated[
+    MetadataEvent | TextEvent | UsageEvent | EndEvent | ErrorEvent,
+    Meta(
+        description="What the `data:` line of an event holds; its `event:` line has the name, too"
+    ),
+]
 
 
 class TokenFlowOptions(Struct, frozen=True):
@@ -257,7 +363,9 @@ class RankingOut(Struct, frozen=True):
 
 
 class HistoryQuery(Struct, frozen=True):
-    q: Annotated[str, Meta(description="Full text, in prompts and results")] = ""
+    q: Annotated[
+        str, Meta(description="Words, all of which are in the prompt or the result, literally")
+    ] = ""
     kind: Literal["", "compress", "classify", "generate", "select", "chat"] = ""
     model: str = ""
     category: str = ""

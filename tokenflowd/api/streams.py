@@ -7,7 +7,6 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
@@ -22,6 +21,8 @@ KEEP_ALIVE_S = 15.0
 # `write()` waits for ever for a client that does not read, once about 2.8 MB are on their way.
 STALLED_S = 15.0
 SMALL_BYTES = 32 * 1024
+# Of an event's text in UTF-8: there are clients that take each read for whole events.
+MAX_TEXT_BYTES = 4 * 1024
 
 
 @contextlib.asynccontextmanager
@@ -95,11 +96,21 @@ class Streams:
 
 class EventStream:
     """One response of events. It begins with the first that is sent: until then a failure can
-    still be an ordinary answer; from then on it ends the stream with an event, and the block."""
+    still be an ordinary answer; from then on it ends the stream with an event, and the block.
 
-    def __init__(self, request: web.Request, failure: Callable[[TokenFlowError], bytes]) -> None:
+    With `events_only` a failure is an event even before.
+    """
+
+    def __init__(
+        self,
+        request: web.Request,
+        failure: Callable[[TokenFlowError], bytes],
+        *,
+        events_only: bool = False,
+    ) -> None:
         self._request = request
         self._failure = failure
+        self._events_only = events_only
         self.response = web.StreamResponse(
             headers={
                 hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
@@ -123,7 +134,9 @@ class EventStream:
     ) -> bool:
         if self._keeping_alive:
             self._keeping_alive.cancel()
-        if not self.has_begun or (error and not isinstance(error, Exception)):
+        if error and not isinstance(error, Exception):
+            return False
+        if not self.has_begun and not (error and self._events_only):
             return False
         failure = error if isinstance(error, TokenFlowError) else None
         if error and failure is None:
@@ -176,30 +189,35 @@ class EventStream:
                     await asyncio.sleep(KEEP_ALIVE_S - idle)
 
 
-class TextEvents:
-    """Text in pieces as `text_chunk` events whose data is the text itself."""
-
-    def __init__(self) -> None:
-        self._held_back = ""
-
-    def encode(self, text: str) -> bytes:
-        """A CR at the end waits for what follows: cut in two, CRLF would be two line breaks."""
-        text = self._held_back + text
-        self._held_back = "\r" if text.endswith("\r") else ""
-        return text_event("text_chunk", text.removesuffix("\r"))
-
-    def finish(self) -> bytes:
-        return text_event("text_chunk", self._held_back)
+def accepts_events(request: web.Request) -> bool:
+    """Whether the client names event streams among what it accepts."""
+    accepted = ",".join(request.headers.getall(hdrs.ACCEPT, [])).lower()
+    kinds = (part.partition(";")[0].strip() for part in accepted.split(","))
+    return "text/event-stream" in kinds
 
 
-def text_event(name: str, text: str) -> bytes:
-    """An event whose data is `text`, a line of its own for each line; nothing for no text."""
-    if not text:
-        return b""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    data = "".join(f"data: {line}\n" for line in lines)
-    return f"event: {name}\n{data}\n".encode("utf-8", "replace")
+def encode_event(event: msgspec.Struct) -> bytes:
+    """A struct with a tag as a server-sent event of that name, whose data is its JSON, in one
+    line."""
+    name = event.__struct_config__.tag
+    return f"event: {name}\n".encode() + b"data: %b\n\n" % msgspec.json.encode(event)
 
 
-def json_event(name: str, content: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(content))
+def split_text(text: str) -> Iterator[str]:
+    """`text` in parts of at most MAX_TEXT_BYTES of UTF-8, cut between characters; nothing for no
+    text. Half a surrogate pair, which UTF-8 cannot hold, becomes U+FFFD."""
+    encoded = _utf8(text)
+    start = 0
+    while start < len(encoded):
+        end = start + MAX_TEXT_BYTES
+        while end < len(encoded) and encoded[end] & 0xC0 == 0x80:  # within a character
+            end -= 1
+        yield encoded[start:end].decode()
+        start = end
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

@@ -72,6 +72,8 @@ def ask(
     ):
         for name, data in events(response):
             _show(name, data, notes=notes)
+            if name == "usage":
+                _require_text(data)
 
 
 def _whole_prompt(prompt: str | None) -> str:
@@ -84,27 +86,37 @@ def _whole_prompt(prompt: str | None) -> str:
     return "\n\n".join(parts)
 
 
-def _show(name: str, data: str, *, notes: bool) -> None:
-    import json
-
+def _show(name: str, data: Any, *, notes: bool) -> None:
     if name == "text_chunk":
         sys.stdout.write(data)
         sys.stdout.flush()
     elif name == "error":
         sys.stdout.flush()
-        raise click.ClickException(json.loads(data)["detail"])
+        raise click.ClickException(data["detail"])
     elif name == "metadata" and notes:
-        click.secho(_about(json.loads(data)), err=True, dim=True)
+        click.secho(_about(data), err=True, dim=True)
     elif name == "usage":
         if sys.stdout.isatty():
             click.echo()
         if notes:
-            click.secho(_summary(json.loads(data)), err=True, dim=True)
+            click.secho(_summary(data), err=True, dim=True)
+
+
+def _require_text(usage: dict[str, Any]) -> None:
+    """Raises click.ClickException for an answer that has no words."""
+    kind, reason = usage["answer_kind"], usage["finish_reason"]
+    if kind == "text":
+        return
+    if kind == "refusal":
+        raise click.ClickException(f"the model refused to answer: {usage['refusal']}")
+    instead = {"reasoning": ", only reasoning", "tool_calls": ", only tool calls"}.get(kind, "")
+    more = ": more with --max-tokens" if reason == "length" else ""
+    raise click.ClickException(f"the model sent no answer{instead} (finish reason {reason}{more})")
 
 
 def _about(metadata: dict[str, Any]) -> str:
-    provider = metadata.get("provider")
-    parts = [metadata["selected_model"] + (f" at {provider}" if provider else "")]
+    model, provider = metadata.get("served_model"), metadata.get("provider")
+    parts = [f"{model} at {provider}" if model else metadata["selected_model"]]
     if "wanted_model" in metadata:
         parts.append(f"instead of {metadata['wanted_model']}")
     parts.append(metadata["route"])

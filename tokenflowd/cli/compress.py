@@ -92,6 +92,6 @@ def print_json(answer: Any) -> None:
 
 def _summary(answer: dict[str, Any]) -> str:
     before, after = answer["original_tokens"], answer["compressed_tokens"]
-    share = f", {after / before:.0%} kept" if before else ""
+    share = f", {answer['compression_ratio']:.0%} kept" if before else ""
     forced = "; what must be kept is more than was asked for" if answer["over_budget"] else ""
     return f"{before} → {after} tokens{share}, {answer['latency_ms']:.0f} ms{forced}"

@@ -130,18 +130,13 @@ def quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="")
 
 
-def events(response: IO[bytes]) -> Iterator[tuple[str, str]]:
-    """The name and data of each server-sent event, as they come."""
-    name, data = "", []
+def events(response: IO[bytes]) -> Iterator[tuple[str, Any]]:
+    """The name and data of each server-sent event, as they come: its one `data:` line is JSON
+    that holds both."""
     for line in response:
-        field, _, value = line.decode().rstrip("\n").partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            data.append(value)
-        elif data:
-            yield name, "\n".join(data)
-            name, data = "", []
+        if line.startswith(b"data: "):
+            event = json.loads(line.removeprefix(b"data: "))
+            yield event["event"], event["data"]
 
 
 @contextlib.contextmanager

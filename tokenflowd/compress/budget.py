@@ -42,11 +42,10 @@ def select(
     costs = _estimated_costs(words, units)
     ranking = np.lexsort((-units.scores, ~units.forced))
     n_forced = int(units.forced.sum())
-    filling = _Filling(words, units)
+    filling = _Filling(words, units, stop)
     n_taken = _take_by_estimate(filling, ranking, costs, n_forced, budget)
     for unit in ranking[n_taken:].tolist():
-        if stop is not None and stop.is_set():
-            raise Cancelled("the work was stopped")
+        raise_if_stopped(stop)
         spare = budget - filling.tokens
         if spare <= 0:
             break
@@ -57,6 +56,12 @@ def select(
         if units.divisible[unit]:
             filling.add_beginning(unit, budget)
     return filling.settle(budget)
+
+
+def raise_if_stopped(stop: threading.Event | None) -> None:
+    """Raises Cancelled when `stop` is set: a thread can only be asked to end."""
+    if stop is not None and stop.is_set():
+        raise Cancelled("the work was stopped")
 
 
 def _estimated_costs(words: Words, units: Units) -> NDArray[np.int64]:
@@ -106,8 +111,9 @@ def _take_by_estimate(
 class _Filling:
     """A selection under way, with the exact number of tokens that its text has."""
 
-    def __init__(self, words: Words, units: Units) -> None:
+    def __init__(self, words: Words, units: Units, stop: threading.Event | None) -> None:
         self._words = words
+        self._stop = stop
         self._firsts = units.firsts.tolist()
         self._lasts = [*self._firsts[1:], len(words)]
         self._selected = np.zeros(len(words), np.bool_)
@@ -116,7 +122,8 @@ class _Filling:
         self.tokens = 0
 
     def take(self, units: Indexes) -> None:
-        """Starts anew with these units."""
+        """Starts anew with these units. Raises Cancelled."""
+        raise_if_stopped(self._stop)
         self._selected[:] = False
         for unit in units.tolist():
             self._selected[self._firsts[unit] : self._lasts[unit]] = True
@@ -153,6 +160,7 @@ class _Filling:
         """The selection with its text counted as a whole; never above the budget, if that
         can be had by giving up what was added last."""
         while True:
+            raise_if_stopped(self._stop)
             text = self._words.join(self._kept)
             tokens = count_tokens(text)
             if tokens <= budget or not self._added:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenflowd.compress.budget import Selection, select
+from tokenflowd.compress.budget import Selection, raise_if_stopped, select
 from tokenflowd.compress.cache import KeepProbabilities, ProbabilityCache
 from tokenflowd.compress.llmlingua import choose_words, lingua_windows
 from tokenflowd.compress.protect import find_clauses, find_spans, find_unspaced_clauses
@@ -85,10 +85,8 @@ class Compression:
 
     @property
     def compression_ratio(self) -> float:
-        """Original by compressed tokens; 1.0 for an empty text."""
-        return (
-            self.original_tokens / max(1, self.compressed_tokens) if self.original_tokens else 1.0
-        )
+        """The share of the tokens that was kept, in [0, 1]; 1.0 for an empty text."""
+        return self.compressed_tokens / self.original_tokens if self.original_tokens else 1.0
 
 
 class Compressor:
@@ -177,12 +175,14 @@ class Compressor:
         stop: threading.Event | None,
     ) -> tuple[Words, Selection, NDArray[np.float32]]:
         spans = find_spans(text)
+        raise_if_stopped(stop)
         forced_at = occurrences(text, options.force_tokens)
         words = split_words(
             text,
             cuts=word_cuts(text, spans, forced_at),
             verbatim=[(s.start, s.end) for s in spans if s.kind == "code"],
         )
+        raise_if_stopped(stop)
         values = word_probabilities(words, probabilities)
         forced = forced_words(words, forced_at, options.force_reserve_digit)
         words.markers[forced] = False  # what is forced does not ride with anything
@@ -198,6 +198,7 @@ class Compressor:
             protected: Sequence[PreserveKind] = ()
         else:
             protected = self._settings.preserve
+        raise_if_stopped(stop)
         scores = values + relevance(words, options.question) if options.question else values
         units = make_units(words, spans, protected, scores, forced)
         selection = select(words, units, budget, stop=stop)

@@ -61,7 +61,8 @@ _PATTERNS: dict[PreserveKind, re.Pattern[str]] = {
         r"|(?<![\w-])--?[A-Za-z][\w-]*(?:=\S+)?"  # --flags=value
         r"|\bv\d+(?:\.\d+)+\b"  # versions
         r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=[a-f]*\d)[0-9a-f]{7,64}\b"  # ids
-        r"|\b[A-Z][A-Z0-9]*[_-]?\d+\b"  # ERR404, RFC-2119
+        # ERR404, RFC-2119; possessive, as trying every split of a long run would be quadratic
+        r"|\b[A-Z][A-Z0-9]*+(?:[_-]\d++|(?<=\d))\b"
         r"|(?<!\w)[#@][\w-]+"  # issues and handles
     ),
     "keys": re.compile(

@@ -38,7 +38,7 @@ _MARKER = re.compile(r"#{1,6}|[-*+]|\d{1,3}[.)]|>+|\[[xX]?\]?|\]|[|:\-=]+")
 # Markers that may ride with one line.
 MAX_RIDERS = 64
 # JSON's brackets, once its members are words of their own.
-_BRACKETS = re.compile(r",*[\[\]{}][\[\]{},]*")
+_BRACKETS = re.compile(r"(?<!,),*+[\[\]{}][\[\]{},]*")
 # Who speaks, when: "Anna:", "[09:12] kim:", and the keys of "name: value" lines.
 _LABEL = re.compile(
     r"(?m)^[ \t]*(?:\[[^\]\n]{1,24}\][ \t]+)?(?:[^\W\d_][\w.'’-]{0,30}[ \t]){0,2}"
@@ -128,12 +128,15 @@ class Words:
         A line of markers alone (a table's rule, a heading's underline) rides with the line
         before it.
         """
+        markers = np.flatnonzero(self.markers)
+        if not len(markers):
+            return {}
+        has_content = np.zeros(int(self.lines[-1]) + 1, np.bool_)
+        has_content[self.lines[~self.markers]] = True
+        # For each line the last one up to it that has other words; -1 for none.
+        owners = np.maximum.accumulate(np.where(has_content, np.arange(len(has_content)), -1))
         riders: dict[int, list[int]] = {}
-        content = set(self.lines[~self.markers].tolist())
-        for index in np.flatnonzero(self.markers).tolist():
-            line = int(self.lines[index])
-            while line not in content and line >= 0:
-                line -= 1
+        for index, line in zip(markers.tolist(), owners[self.lines[markers]].tolist(), strict=True):
             riders.setdefault(line, []).append(index)
         return riders
 
@@ -243,10 +246,10 @@ def _piece_end(text: str, start: int, limit: int) -> int:
     ends = [match.end() for match in _PIECE_END.finditer(text, start, limit)]
     if ends and ends[-1] > start + MAX_WORD_CHARS // 4:
         return ends[-1]
-    while limit - start > 1 and (
-        unicodedata.combining(text[limit])
-        or text[limit] in "\u200d\ufe0f"
-        or text[limit - 1] == "\u200d"
+    end = limit
+    while end - start > 1 and (
+        unicodedata.combining(text[end]) or text[end] in "\u200d\ufe0f" or text[end - 1] == "\u200d"
     ):
-        limit -= 1
-    return limit
+        end -= 1
+    # A run of nothing but marks is cut all the same: a word for each would take minutes.
+    return end if end - start > 1 else limit

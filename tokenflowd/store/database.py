@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,9 +104,15 @@ def _migrate(db: Database, path: Path) -> None:
             "update this one, or name another --data-dir"
         )
     pending = migrations.pending(db)
-    if pending and migrations.applied(db):
-        _back_up(db, path.with_name(f"{path.name}.before-{pending[0].name}"))
+    if not pending or not migrations.applied(db):
+        migrations.apply(db)
+        return
+    # An index of a large history takes its time, and nothing is answered before.
+    log.info("%s is from an older TokenFlow: backing it up and migrating it", path)
+    began = time.monotonic()
+    _back_up(db, path.with_name(f"{path.name}.before-{pending[0].name}"))
     migrations.apply(db)
+    log.info("%s was migrated in %.1f s", path, time.monotonic() - began)
 
 
 def _back_up(db: Database, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +12,7 @@ import msgspec
 
 from tokenflowd.errors import NotFound
 from tokenflowd.store.database import reading
-
-# Scripts without spaces have no words for the index to find: those queries scan the texts.
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+from tokenflowd.store.search import condition, terms_of
 
 _SUMMARY = """
     SELECT r.id, r.created_at, r.kind, r.status, r.error_type, r.duration_ms, r.client, r.model,
@@ -39,10 +36,13 @@ _DETAIL = """
            k.recommended_model, k.corrected_by, x.category AS corrected_category,
            g.wanted_model, g.provider, g.route, g.attempts, g.parameters, g.partial,
            g.finish_reason, g.prompt_tokens, g.completion_tokens, g.tokens_counted_by, g.ttft_ms,
-           g.latency_ms, g.cost_usd, g.compress_decision, g.saved_usd, g.saved_ms,
+           g.first_word_ms, g.latency_ms, g.cost_usd, g.compress_decision, g.saved_usd, g.saved_ms,
            (SELECT nullif(json_group_array(json_object('role', role, 'text', text)), '[]')
             FROM (SELECT m.role, t.text FROM messages m JOIN texts t ON t.id = m.text_id
-                  WHERE m.request_id = r.id ORDER BY m.position)) AS messages
+                  WHERE m.request_id = r.id ORDER BY m.position)) AS messages,
+           (SELECT nullif(json_group_object(p.name, t.text), '{}')
+            FROM generation_parameters p JOIN texts t ON t.id = p.text_id
+            WHERE p.request_id = r.id) AS large_parameters
     FROM requests r
     LEFT JOIN texts i ON i.id = r.input_text_id
     LEFT JOIN texts o ON o.id = r.output_text_id
@@ -84,9 +84,11 @@ class History:
 
     def page(self, wanted: Filter) -> list[dict[str, Any]]:
         """The latest requests that match, newest first, each with a preview of its input."""
-        where, parameters = _conditions(wanted)
-        sql = f"{_SUMMARY} {where} ORDER BY r.number DESC LIMIT :limit"
-        return self._rows(sql, {**parameters, "limit": wanted.limit})
+        with reading(self._path) as connection:
+            where, parameters = _conditions(connection, wanted)
+            sql = f"{_SUMMARY} {where} ORDER BY r.number DESC LIMIT :limit"
+            rows = connection.execute(sql, {**parameters, "limit": wanted.limit})
+            return [_decoded(row) for row in rows]
 
     def get(self, request_id: str) -> dict[str, Any]:
         """Everything about one request. Raises NotFound."""
@@ -121,7 +123,7 @@ class History:
             return [_decoded(row) for row in connection.execute(sql, parameters)]
 
 
-def _conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
+def _conditions(connection: sqlite3.Connection, wanted: Filter) -> tuple[str, dict[str, Any]]:
     conditions = {
         "kind": "r.kind = :kind",
         "model": "r.model = :model",
@@ -140,23 +142,11 @@ def _conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
         name: getattr(wanted, name) for name in conditions if getattr(wanted, name)
     }
     clauses = [conditions[name] for name in parameters]
-    if wanted.query.strip():
-        condition, parameters["query"] = _text_condition(wanted.query)
-        clauses.append(condition)
+    if terms := terms_of(wanted.query):
+        has_terms, values = condition(connection, terms)
+        clauses.append(has_terms)
+        parameters |= values
     return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), parameters
-
-
-def _text_condition(query: str) -> tuple[str, str]:
-    if _UNSPACED.search(query):
-        escaped = re.sub(r"([\\%_])", r"\\\1", query.strip())
-        like = r"LIKE :query ESCAPE '\'"
-        return f"(i.text {like} OR o.text {like})", f"%{escaped}%"
-    # Each word quoted, so that nothing in it is FTS5 syntax; the last may be unfinished.
-    words = [f'"{word}"' for word in re.sub(r'["\0]', " ", query).split()]
-    return (
-        "r.number IN (SELECT rowid FROM requests_fts WHERE requests_fts MATCH :query)",
-        f"{' '.join(words)}*" if words else '""',
-    )
 
 
 def _decoded(row: sqlite3.Row) -> dict[str, Any]:
@@ -168,4 +158,7 @@ def _decoded(row: sqlite3.Row) -> dict[str, Any]:
     for name in _FLAG_COLUMNS:
         if name in values:
             values[name] = bool(values[name])
+    # In the place where it was: the row of the generation has a null there.
+    for name, value in msgspec.json.decode(values.pop("large_parameters", "{}")).items():
+        values["parameters"][name] = msgspec.json.decode(value)
     return values

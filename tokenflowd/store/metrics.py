@@ -23,6 +23,7 @@ _PERIOD = """
            coalesce(x.category, k.top_category) AS category,
            x.category IS NOT NULL AS corrected,
            g.provider, g.model, g.partial, g.prompt_tokens, g.completion_tokens, g.ttft_ms,
+           g.first_word_ms,
            g.latency_ms, g.cost_usd, g.saved_usd
     FROM requests r
     LEFT JOIN compressions c ON c.request_id = r.id
@@ -57,7 +58,8 @@ _MODELS = """
     SELECT provider, model, count(*) AS answers, sum(partial) AS partial,
            sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
            sum(cost_usd) AS cost_usd,
-           sum(completion_tokens) * 1000.0 / nullif(sum(latency_ms - ttft_ms), 0) AS tokens_per_s
+           sum(completion_tokens) * 1000.0
+               / nullif(sum(latency_ms - coalesce(first_word_ms, ttft_ms)), 0) AS tokens_per_s
     FROM period WHERE provider IS NOT NULL AND created_at >= :since
     GROUP BY provider, model ORDER BY answers DESC
 """
@@ -145,7 +147,7 @@ class Metrics:
         with reading(self._path) as connection:
             samples = connection.execute(
                 """
-                SELECT prompt_tokens, ttft_ms FROM generations
+                SELECT prompt_tokens, coalesce(first_word_ms, ttft_ms) FROM generations
                 JOIN requests ON requests.id = request_id
                 WHERE provider = ? AND generations.model = ?
                 AND prompt_tokens IS NOT NULL AND ttft_ms IS NOT NULL

@@ -30,6 +30,14 @@ def m003_corrections(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m004_search(db: Database) -> None:
+    """An index of trigrams, which finds signs, emoji and scripts without spaces; large parameters
+    once, as texts; the time to the first word beside that to the first byte."""
+    for statement in _M004.split(";\n\n"):
+        db.execute(statement)
+
+
 _M001 = """
 CREATE TABLE texts (
     id INTEGER PRIMARY KEY,
@@ -210,4 +218,79 @@ CREATE INDEX requests_created_at ON requests(created_at);
 
 -- The request whose correction had the greatest say in the scores; it may be gone since.
 ALTER TABLE classifications ADD COLUMN corrected_by TEXT
+"""
+
+_M004 = """
+-- Two spaces, so that the last characters begin a trigram, too.
+CREATE VIEW request_trigram_texts AS
+SELECT number, input || '  ' AS input, output || '  ' AS output FROM request_texts;
+
+-- Without positions, which would make it five times as large: whoever searches compares the texts.
+CREATE VIRTUAL TABLE requests_trigrams USING fts5(
+    input, output,
+    content='request_trigram_texts', content_rowid='number',
+    tokenize='trigram', detail=none
+);
+
+CREATE TRIGGER requests_trigrams_inserted AFTER INSERT ON requests BEGIN
+    INSERT INTO requests_trigrams (rowid, input, output)
+    SELECT number, input, output FROM request_trigram_texts WHERE number = new.number;
+END;
+
+CREATE TRIGGER requests_trigrams_deleted BEFORE DELETE ON requests BEGIN
+    INSERT INTO requests_trigrams (requests_trigrams, rowid, input, output)
+    SELECT 'delete', number, input, output FROM request_trigram_texts WHERE number = old.number;
+END;
+
+INSERT INTO requests_trigrams (requests_trigrams) VALUES ('rebuild');
+
+-- Parameters whose JSON is long. In generations.parameters they are null.
+CREATE TABLE generation_parameters (
+    request_id TEXT NOT NULL REFERENCES requests(id) ON DELETE CASCADE,
+    name TEXT NOT NULL,             -- tools, functions, response_format, ...
+    text_id INTEGER NOT NULL REFERENCES texts(id),  -- JSON
+    PRIMARY KEY (request_id, name)
+) WITHOUT ROWID;
+
+CREATE INDEX generation_parameters_text ON generation_parameters(text_id);
+
+-- From the request to the first word of the answer. From here on, ttft_ms is the time to the first
+-- byte of anything: a role, reasoning, a tool call.
+ALTER TABLE generations ADD COLUMN first_word_ms REAL;
+
+-- Until here, it was the time to the first word or tool call.
+UPDATE generations SET first_word_ms = ttft_ms WHERE finish_reason IS NOT 'tool_calls';
+
+DROP VIEW daily_metrics;
+
+DROP VIEW history;
+
+CREATE VIEW history AS
+SELECT r.number, r.id, r.created_at, r.kind, r.status, r.error_type, r.duration_ms, r.client,
+       r.model, i.text AS input, o.text AS output,
+       c.original_tokens, c.compressed_tokens,
+       c.original_tokens - c.compressed_tokens AS saved_tokens,
+       k.top_category AS category, k.confidence, k.recommended_model,
+       g.provider, g.wanted_model, g.partial, g.finish_reason, g.prompt_tokens,
+       g.completion_tokens, g.ttft_ms, g.first_word_ms, g.cost_usd, g.saved_usd
+FROM requests r
+LEFT JOIN texts i ON i.id = r.input_text_id
+LEFT JOIN texts o ON o.id = r.output_text_id
+LEFT JOIN compressions c ON c.request_id = r.id
+LEFT JOIN classifications k ON k.request_id = r.id
+LEFT JOIN generations g ON g.request_id = r.id;
+
+CREATE VIEW daily_metrics AS
+SELECT date(created_at) AS day, kind, count(*) AS requests,
+       sum(status = 'error') AS errors,
+       sum(original_tokens) AS original_tokens,
+       sum(saved_tokens) AS saved_tokens,
+       round(avg(duration_ms), 1) AS mean_ms,
+       sum(prompt_tokens) AS prompt_tokens,
+       sum(completion_tokens) AS completion_tokens,
+       round(avg(ttft_ms), 1) AS mean_ttft_ms,
+       round(avg(first_word_ms), 1) AS mean_first_word_ms,
+       sum(cost_usd) AS cost_usd,
+       sum(saved_usd) AS saved_usd
+FROM history GROUP BY day, kind
 """

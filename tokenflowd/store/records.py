@@ -85,6 +85,7 @@ class GenerationRecord:
     completion_tokens: int | None = None
     tokens_counted_by: Literal["provider", "tokenflow"] | None = None
     ttft_ms: float | None = None
+    first_word_ms: float | None = None
     latency_ms: float | None = None
     cost_usd: float | None = None
     compress_decision: str | None = None

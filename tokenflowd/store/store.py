@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -39,6 +39,9 @@ EXPIRY_S = 0.02
 # Instructions of SQLite's machine between two looks at whether the store closes: hundreds of rows.
 _STEPS = 1000
 _JSON = (dict, list, tuple)
+# Characters of JSON from which a parameter of a request is stored as a text: tools, which an agent
+# sends with every request, once.
+LARGE_PARAMETER = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +246,11 @@ def _insert(connection: sqlite3.Connection, record: RequestRecord) -> bool:
     for table, details in (
         ("compressions", record.compression),
         ("classifications", record.classification),
-        ("generations", record.generation),
     ):
         if details is not None:
             _insert_row(connection, table, {"request_id": record.id, **_row(details)})
+    if record.generation is not None:
+        _insert_generation(connection, record.id, record.generation)
     connection.executemany(
         "INSERT INTO messages (request_id, position, role, text_id) VALUES (?, ?, ?, ?)",
         [
@@ -255,6 +259,24 @@ def _insert(connection: sqlite3.Connection, record: RequestRecord) -> bool:
         ],
     )
     return True
+
+
+def _insert_generation(
+    connection: sqlite3.Connection, request_id: str, generation: GenerationRecord
+) -> None:
+    encoded = {
+        name: msgspec.json.encode(value).decode() for name, value in generation.parameters.items()
+    }
+    large = {name: text for name, text in encoded.items() if len(text) > LARGE_PARAMETER}
+    small = {
+        name: None if name in large else value for name, value in generation.parameters.items()
+    }
+    row = {"request_id": request_id, **_row(replace(generation, parameters=small))}
+    _insert_row(connection, "generations", row)
+    connection.executemany(
+        "INSERT INTO generation_parameters (request_id, name, text_id) VALUES (?, ?, ?)",
+        [(request_id, name, _text_id(connection, text)) for name, text in large.items()],
+    )
 
 
 def _insert_row(connection: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
@@ -293,6 +315,7 @@ def _delete(connection: sqlite3.Connection, request_id: str) -> bool:
         SELECT input_text_id FROM requests WHERE id = ?1
         UNION SELECT output_text_id FROM requests WHERE id = ?1
         UNION SELECT text_id FROM messages WHERE request_id = ?1
+        UNION SELECT text_id FROM generation_parameters WHERE request_id = ?1
         """,
         (request_id,),
     ).fetchall()
@@ -303,6 +326,7 @@ def _delete(connection: sqlite3.Connection, request_id: str) -> bool:
         AND NOT EXISTS (SELECT 1 FROM requests WHERE input_text_id = ?1)
         AND NOT EXISTS (SELECT 1 FROM requests WHERE output_text_id = ?1)
         AND NOT EXISTS (SELECT 1 FROM messages WHERE text_id = ?1)
+        AND NOT EXISTS (SELECT 1 FROM generation_parameters WHERE text_id = ?1)
         """,
         used,
     )
@@ -351,8 +375,9 @@ def _vacuum(connection: sqlite3.Connection) -> Vacuumed:
     if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
         raise Busy("the history is being read (an export? a backup?): try again when that is done")
     before = _size(connection)
-    # Words of deleted texts are only marked as such in the index until its parts are merged.
+    # Words of deleted texts are only marked as such in an index until its parts are merged.
     connection.execute("INSERT INTO requests_fts (requests_fts) VALUES ('optimize')")
+    connection.execute("INSERT INTO requests_trigrams (requests_trigrams) VALUES ('optimize')")
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return Vacuumed(before, _size(connection))

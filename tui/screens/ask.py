@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +23,6 @@ from tokenflow_tui.files import fenced_text
 from tokenflow_tui.numbers import counted, tokens
 from tokenflow_tui.screens.options import OptionsScreen
 from tokenflow_tui.screens.path import PathScreen
-from tokenflow_tui.visible import visible
 from tokenflow_tui.widgets.banner import Banner
 from tokenflow_tui.widgets.composer import Composer
 from tokenflow_tui.widgets.recent import Recent
@@ -172,16 +170,16 @@ class AskScreen(Screen[None]):
                 if event.name == "text_chunk":
                     turn.answer.feed(event.data)
                 elif event.name == "metadata":
-                    turn.metadata = json.loads(event.data)
+                    turn.metadata = event.data
                     self._clear_sent()
                     turn.describe()
                     self._show_route()
                 elif event.name == "usage":
-                    turn.usage = json.loads(event.data)
+                    turn.usage = event.data
                 elif event.name == "error":
-                    return str(json.loads(event.data)["detail"])
+                    return str(event.data["detail"])
                 elif event.name == "end_stream":
-                    return ""
+                    return turn.without_words
         return "interrupted, ctrl+r asks again: the daemon ended the answer"
 
     def _request(self, prompt: str) -> tuple[str, dict[str, Any]]:
@@ -215,8 +213,8 @@ class AskScreen(Screen[None]):
         facts = [Content.from_markup("[b]ROUTE[/]")]
         if scores := metadata.get("all_categories"):
             facts.append(score_bars(scores, ROUTE_WIDTH - 4))
-        if metadata:
-            facts.append(Content(f"{metadata['selected_model']}: {metadata.get('route', '')}"))
+        if self._turn and metadata:
+            facts.append(Content(f"{self._turn.model}: {metadata.get('route', '')}"))
         facts += [
             Content.from_markup(
                 "[$warning]$model[/] [dim]$problem[/]",
@@ -317,7 +315,7 @@ class AskScreen(Screen[None]):
         turn.describe()
         answer = detail.get("output", "") if isinstance(detail.get("output"), str) else ""
         turn.answer.text = answer
-        await turn.answer.update(visible(answer))
+        await turn.answer.show_whole(answer)
         self._messages = [
             {"role": "user", "content": turn.prompt},
             {"role": "assistant", "content": answer},

@@ -276,7 +276,6 @@ class CompressScreen(Screen[None]):
                 )
             )
         facts += [
-            Content(f"{answer['compression_ratio']:.1f}×"),
             Content(milliseconds(answer["latency_ms"])),
             Content(answer["model"]),
         ]

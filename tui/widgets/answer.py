@@ -51,7 +51,7 @@ class Answer(Markdown):
             if self._waiting:
                 started = time.monotonic()
                 waiting, self._waiting = "".join(self._waiting), []
-                await self.append(visible(waiting))
+                await self.append(_drawable(waiting))
                 pieces += 1
                 cost = time.monotonic() - started
                 if not self._ended:
@@ -62,4 +62,13 @@ class Answer(Markdown):
                 self._fed.set()
         if pieces > 1:
             await asyncio.sleep(FLUSH_S)  # first the last words are seen
-            await self.update(visible(self.text))
+            await self.show_whole(self.text)
+
+    async def show_whole(self, text: str) -> None:
+        """Instead of what was shown before."""
+        await self.update(_drawable(text))
+
+
+def _drawable(text: str) -> str:
+    """With one kind of line break, and control characters that a terminal does not obey."""
+    return visible(text.replace("\r\n", "\n"))

@@ -52,6 +52,23 @@ class Turn(Vertical):
         ending.update(Content(visible(self.ending)))
 
     @property
+    def model(self) -> str:
+        """Whose answer it is; before an error, whose it was to be."""
+        return str(self.metadata.get("served_model") or self.metadata["selected_model"])
+
+    @property
+    def without_words(self) -> str:
+        """What the model sent instead of words, if its answer is complete and has none."""
+        kind, reason = self.usage.get("answer_kind"), self.usage.get("finish_reason")
+        if kind in (None, "text"):
+            return ""
+        if kind == "refusal":
+            return f"the model refused to answer: {self.usage['refusal']}"
+        instead = {"reasoning": ", only reasoning", "tool_calls": ", only tool calls"}.get(kind, "")
+        more = ": more tokens with ctrl+t" if reason == "length" else ""
+        return f"the model sent no answer{instead} (finish reason {reason}{more})"
+
+    @property
     def is_stopped(self) -> bool:
         """Whether it says so."""
         return self.query_one(".ending").display
@@ -88,11 +105,13 @@ class Turn(Vertical):
         parts = [
             Content.from_markup(
                 "[b $primary]AI[/]  $model [dim]$provider[/]",
-                model=self.metadata["selected_model"],
+                model=self.model,
                 provider=self.metadata.get("provider", ""),
             )
         ]
-        if category := self.metadata.get("prompt_category"):
+        # A prompt whose model was named may have been classified, too.
+        category = self.metadata.get("prompt_category")
+        if category and self.metadata.get("route", "").startswith("category "):
             score = self.metadata["confidence_score"]
             parts.append(
                 Content.from_markup(
