@@ -10,7 +10,7 @@ SOAK ?= 1
 # cannot name: there, the ranges of pyproject.toml and tests/constraints.txt count.
 IS_LOCKED := $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info[:2] == (3, 11) and sys.platform == "linux"))')
 
-.PHONY: run test test-export test-llm soak lint lock audit bench models-train models-eval screenshots clean
+.PHONY: run test test-export test-llm test-clients soak lint lock audit bench models-train models-eval screenshots clean
 
 run: $(VENV)/run.stamp  ## start the daemon on http://localhost:8000
 	$(BIN)/tokenflowd $(if $(wildcard .env),--env-file .env)
@@ -23,6 +23,9 @@ test-export: $(VENV)/export.stamp  ## exports, parity with llmlingua; needs torc
 
 test-llm: $(VENV)/llm.stamp  ## answers of a real small model; builds llama-cpp-python (minutes)
 	$(BIN)/python -m pytest tests/local_llm
+
+test-clients: $(VENV)/test.stamp $(VENV)/clients.stamp  ## OpenAI clients that people have, docs/clients.md; needs Node
+	$(BIN)/python -m pytest tests/clients
 
 soak: $(VENV)/test.stamp  ## load, kills and hostile input at full size (half an hour); SOAK=0.01 for less
 	$(BIN)/python -m pytest --soak $(SOAK) $(if $(SOAK_JSON),--soak-json $(SOAK_JSON))
@@ -101,4 +104,16 @@ $(VENV)/bench.stamp: $(VENV)/export.stamp
 
 $(VENV)/llm.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[test,local-llm]'
+	touch $@
+
+# Each client as its users install it. opencode's own step after its installation, which npm may
+# leave out, puts its program in place.
+$(VENV)/clients.stamp: $(wildcard tests/clients/requirements*.txt) tests/clients/package.json $(VENV)/venv.stamp
+	$(PYTHON) -m venv $(VENV)/clients/py
+	$(VENV)/clients/py/bin/python -m pip install --quiet --requirement tests/clients/requirements.txt
+	$(PYTHON) -m venv $(VENV)/clients/aider
+	$(VENV)/clients/aider/bin/python -m pip install --quiet --requirement tests/clients/requirements-aider.txt
+	mkdir -p $(VENV)/clients/js && cp tests/clients/package.json $(VENV)/clients/js
+	cd $(VENV)/clients/js && npm install --silent --ignore-scripts --no-audit --no-fund
+	cd $(VENV)/clients/js/node_modules/opencode-ai && node postinstall.mjs
 	touch $@

@@ -212,3 +212,75 @@ def test_a_provider_that_knows_neither_name_is_not_asked_for_ever(open_relay: Op
     relay = open_relay(refusing(refusal))
     assert relay.daemon.post("/v1/chat/completions", CHAT | {"max_tokens": 9}).status == 400
     assert len(relay.upstream.requests) == 2
+
+
+SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA}}
+# llama-cpp-python 0.3.36, word for word.
+NO_JSON_SCHEMA = """1 validation error:
+  {'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), 'msg': "Input should be \
+'text' or 'json_object'", 'input': 'json_schema', 'ctx': {'expected': "'text' or 'json_object'"}}
+
+  File "/usr/lib/python3/site-packages/llama_cpp/server/app.py", line 376, in create_chat_completion
+    POST /v1/chat/completions"""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_schema_is_sent_as_llama_cpp_python_reads_it(open_relay: OpenRelay, stream: bool) -> None:
+    def refusal(body: Any) -> Refusal | None:
+        if body["response_format"]["type"] == "json_schema":
+            error = {"message": NO_JSON_SCHEMA, "type": "internal_server_error"}
+            return 500, {"error": error | {"param": None, "code": None}}
+        return None
+
+    relay = open_relay(refusing(refusal))
+    asked = CHAT | {"response_format": JSON_SCHEMA, "stream": stream}
+    for _ in range(2):
+        assert relay.daemon.post("/v1/chat/completions", asked).status == 200
+    written = {"type": "json_object", "schema": SCHEMA}
+    formats = [body["response_format"] for body in relay.upstream.bodies]
+    assert formats == [JSON_SCHEMA, written, written]
+
+
+def test_a_schema_that_another_provider_does_not_take_stays_the_clients(
+    open_relay: OpenRelay,
+) -> None:
+    """It would answer with any JSON object, and nobody would know."""
+    refusal = openai("This response_format type is unavailable now", param="response_format")
+    relay = open_relay(refusing(lambda _: refusal))
+    asked = CHAT | {"response_format": JSON_SCHEMA}
+    assert relay.daemon.post("/v1/chat/completions", asked).status == 400
+    assert [body["response_format"] for body in relay.upstream.bodies] == [JSON_SCHEMA]
+
+
+# What llama-cpp-python 0.3.36 says of a message whose content is missing, and where it is null.
+NO_CONTENT = "'content'"
+NULL_CONTENT = """7 validation errors:
+  {'type': 'literal_error', 'loc': ('body', 'messages', 1, 'ChatCompletionRequestUserMessage', \
+'role'), 'msg': "Input should be 'user'", 'input': 'assistant', 'ctx': {'expected': "'user'"}}
+  {'type': 'string_type', 'loc': ('body', 'messages', 1, 'ChatCompletionRequestAssistantMessage', \
+'content'), 'msg': 'Input should be a valid string', 'input': None}"""
+
+
+@pytest.mark.parametrize(("said", "message"), [({}, NO_CONTENT), ({"content": None}, NULL_CONTENT)])
+def test_a_message_of_tool_calls_alone_gets_an_empty_content(
+    open_relay: OpenRelay, said: dict[str, Any], message: str
+) -> None:
+    def refusal(body: Any) -> Refusal | None:
+        if body["messages"][1].get("content") is None:
+            return 500, {"error": {"message": message, "type": "internal_server_error"}}
+        return None
+
+    function = {"name": "get_weather", "arguments": "{}"}
+    call = {"id": "c1", "type": "function", "function": function}
+    messages = [
+        {"role": "user", "content": "How warm is it?"},
+        {"role": "assistant", "tool_calls": [call], **said},
+        {"role": "tool", "tool_call_id": "c1", "content": "7 degrees"},
+    ]
+    relay = open_relay(refusing(refusal))
+    for _ in range(2):
+        asked = CHAT | {"messages": messages}
+        assert relay.daemon.post("/v1/chat/completions", asked).status == 200
+    adapted = [messages[0], messages[1] | {"content": ""}, messages[2]]
+    assert [body["messages"] for body in relay.upstream.bodies] == [messages, adapted, adapted]

@@ -100,6 +100,13 @@ PAYLOADS: dict[str, tuple[list[bytes], str]] = {
         [calls({"index": 0, "id": "a", "function": {"name": "f", "arguments": {"x": 1}}})],
         '[{"name":"f","arguments":"{\\"x\\":1}"}]',
     ),
+    "a call whose name comes with every part": (
+        [
+            calls({"index": 0, "id": "a", "function": {"name": "f", "arguments": part}})
+            for part in ("{", '"x":', "1}")
+        ],
+        '[{"name":"f","arguments":"{\\"x\\":1}"}]',
+    ),
     "function null": (
         [
             calls({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}),

@@ -17,6 +17,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,22 @@ CANCELLED_WITHIN_S = 5.0  # a llama.cpp server looks for a client's leaving betw
 # A base model answers no questions, but it goes on with these.
 STORY = "Once upon a time there was a little girl who"
 PRIMES = "The first ten prime numbers are 2, 3, 5,"
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"enum": ["Ada", "Grace"]}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+}
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Paris", "Rome"]}},
+            "required": ["city"],
+        },
+    },
+}
 SURE: dict[str, Any] = {"temperature": 0, "top_p": 1, "max_tokens": 12}
 
 
@@ -204,6 +221,115 @@ def test_openais_client_gets_a_whole_answer_of_auto(llm: LocalLlm) -> None:
     assert row["output"] == content
     assert row["completion_tokens"] == completion.usage.completion_tokens
     assert row["tokens_counted_by"] == "provider"
+
+
+def test_an_answer_keeps_to_a_schema(llm: LocalLlm) -> None:
+    """Of a model this small only the server's grammar makes JSON."""
+    schema = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+    asked: Any = {
+        "model": llm.model,
+        "messages": [{"role": "user", "content": "Grace, who is 36 years old, as JSON:"}],
+        "response_format": schema,
+        **SURE,
+        "max_tokens": 60,
+    }
+    with llm.client() as client:
+        whole = client.chat.completions.create(**asked).choices[0].message.content
+        with client.chat.completions.stream(**asked) as events:
+            streamed = events.get_final_completion().choices[0].message.content
+    for content in (whole, streamed):
+        person = json.loads(content or "")
+        assert person.keys() == {"name", "age"}
+        assert person["name"] in ("Ada", "Grace")
+        assert isinstance(person["age"], int)
+
+
+def test_log_probabilities_reach_the_client(llm: LocalLlm) -> None:
+    asked: Any = {
+        "model": llm.model,
+        "messages": [{"role": "user", "content": STORY}],
+        "logprobs": True,
+        "top_logprobs": 2,
+        **SURE,
+    }
+    with llm.client() as client:
+        whole = client.chat.completions.create(**asked).choices[0]
+        chunks = list(client.chat.completions.create(**asked, stream=True))
+    assert whole.logprobs
+    assert whole.logprobs.content
+    streamed = [
+        token
+        for chunk in chunks
+        for choice in chunk.choices
+        if choice.logprobs
+        for token in choice.logprobs.content or ()
+    ]
+    assert len(streamed) == len(whole.logprobs.content)
+    for token in (*whole.logprobs.content, *streamed):
+        assert token.logprob <= 0
+        assert len(token.top_logprobs) == 2
+
+
+def test_a_tool_is_called_and_its_result_is_taken(llm: LocalLlm) -> None:
+    """The choice is forced, as so small a model makes none; the answer to the result may be any."""
+    messages: list[Any] = [{"role": "user", "content": "What is the weather in Paris?"}]
+    asked: Any = {"model": llm.model, "tools": [WEATHER], **SURE, "max_tokens": 60}
+    chosen = {"type": "function", "function": {"name": "get_weather"}}
+    with llm.client() as client:
+        response = client.chat.completions.with_raw_response.create(
+            messages=messages, tool_choice=chosen, **asked
+        )
+        message = response.parse().choices[0].message
+        [call] = message.tool_calls or ()
+        result = {"role": "tool", "tool_call_id": call.id, "content": "7 degrees"}
+        messages += [message.model_dump(exclude_none=True), result]
+        final = client.chat.completions.create(messages=messages, tool_choice="none", **asked)
+    assert call.type == "function"
+    assert call.function.name == "get_weather"
+    assert json.loads(call.function.arguments)["city"] in ("Paris", "Rome")
+    assert final.choices[0].finish_reason
+    row = llm.row(response.headers["x-tokenflow-id"])
+    [recorded] = json.loads(row["output"])
+    assert recorded == {"name": "get_weather", "arguments": call.function.arguments}
+
+
+def test_a_streamed_tool_call_is_recorded_as_it_was_made(llm: LocalLlm) -> None:
+    asked: Any = {
+        "model": llm.model,
+        "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
+        "tools": [WEATHER],
+        "tool_choice": {"type": "function", "function": {"name": "get_weather"}},
+        **SURE,
+        "max_tokens": 60,
+    }
+    with llm.client() as client:
+        chunks = list(client.chat.completions.create(**asked, stream=True))
+    arguments = "".join(
+        call.function.arguments or ""
+        for chunk in chunks
+        for choice in chunk.choices
+        for call in choice.delta.tool_calls or ()
+        if call.function
+    )
+    assert json.loads(arguments)["city"] in ("Paris", "Rome")
+    newest = llm.daemon.get("/api/history?kind=chat").json["requests"][0]
+    [recorded] = json.loads(llm.row(newest["id"])["output"])
+    assert recorded == {"name": "get_weather", "arguments": arguments}
+
+
+def test_two_chats_at_once_are_both_answered(llm: LocalLlm) -> None:
+    """The server makes one answer at a time; the second one waits for the first."""
+    bodies = [
+        {"prompt": prompt, "model": llm.model, **SURE, "max_tokens": 40}
+        for prompt in (STORY, PRIMES)
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda body: llm.daemon.stream("/api/generate", body), bodies))
+    for body, events in zip(bodies, answers, strict=True):
+        used = by_name(events)["usage"]
+        assert used["completion_tokens"] > 1
+        row = llm.row(used["id"])
+        assert (row["input"], row["output"]) == (body["prompt"], text_of(events))
 
 
 def test_a_client_that_leaves_lets_the_model_answer_others(llm: LocalLlm) -> None:

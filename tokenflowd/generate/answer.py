@@ -86,7 +86,9 @@ class Choice:
         call = self.calls.setdefault(number, _Call())
         call.id = call.id or part.id
         if part.function:
-            call.name += part.function.name or ""
+            # llama-cpp-python repeats the whole name with every part of the arguments.
+            if part.function.name != call.name:
+                call.name += part.function.name or ""
             call.arguments.append(part.function.arguments or "")
 
     def _number_of(self, part: ToolCall) -> int:

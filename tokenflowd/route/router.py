@@ -63,14 +63,29 @@ class Router:
 
         Raises ModelNotFound when nobody is known to serve it.
         """
+        known = self._serving(model, local)
+        return self._route(model, reason, known, local) if known else self._elsewhere(model, reason)
+
+    def for_embeddings(self, model: str, local: Sequence[Candidate]) -> Route:
+        """Who serves `model`; nobody stands in, as vectors of two models cannot be compared.
+
+        Raises ModelNotFound when nobody is known to serve it.
+        """
+        reason = "model named"
+        known = self._serving(model, local)
+        return self._route(model, reason, known, ()) if known else self._elsewhere(model, reason)
+
+    def _serving(self, model: str, local: Sequence[Candidate]) -> list[Candidate]:
+        """Those that are known to serve it."""
         known = self._rankings.ranked_at(model) or [
             Candidate(provider, model)
             for provider in self._providers.values()
             if provider.knows(model)
         ]
-        known += [candidate for candidate in local if candidate.model == model]
-        if known:
-            return self._route(model, reason, known, local)
+        return known + [candidate for candidate in local if candidate.model == model]
+
+    def _elsewhere(self, model: str, reason: str) -> Route:
+        """Who may serve a model that nobody is known to serve. Raises ModelNotFound."""
         name, _, rest = model.partition("/")
         if rest and name in self._providers:
             return self.at_provider(name, rest)
@@ -122,15 +137,17 @@ class Router:
         able = tuple(filter(needs.are_met_by, route.candidates))
         if able:
             return replace(route, candidates=able)
-        others = dict.fromkeys(filter(needs.are_met_by, self._others(local)))
-        if not others:
+        others = list(dict.fromkeys(self._others(local)))
+        able = tuple(filter(needs.are_met_by, others))
+        if not able:
+            unmet = needs.unmet_by([*route.candidates, *others])
             raise BadRequest(
-                f"the request {needs.described}, and no model that can be asked is known to take "
-                "that: name a model instead of auto, or say in the config what one takes "
+                f"the request {unmet}, and no model that can be asked is known to take that: name "
+                "a model instead of auto, or say in the config what one takes "
                 "([providers.NAME.models])"
             )
-        reason = f"{route.reason}; the request {needs.described}"
-        return Route(next(iter(others)).model, reason, tuple(others))
+        reason = f"{route.reason}; the request {needs.unmet_by(route.candidates)}"
+        return Route(able[0].model, reason, able)
 
     def _others(self, local: Sequence[Candidate]) -> Iterator[Candidate]:
         """All that can be asked: first what is ranked for any category."""
