@@ -16,6 +16,7 @@ import msgspec
 from tokenflowd.config import Config, LogLevel, ServerConfig
 from tokenflowd.errors import ConfigError
 from tokenflowd.files import make_folder, open_file
+from tokenflowd.terminal import visible
 
 MASK = "***"
 # An Authorization header, and keys by the beginnings that providers give theirs.
@@ -85,7 +86,8 @@ def hide(secrets: Iterable[str]) -> None:
 
 
 class SecretsFilter(logging.Filter):
-    """Takes keys out of whatever is logged: message, arguments, exceptions, stacks."""
+    """Takes keys, and what a terminal would obey, out of whatever is logged: message, arguments,
+    exceptions, stacks."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__()
@@ -112,7 +114,7 @@ class SecretsFilter(logging.Filter):
     def _scrubbed(self, text: str) -> str:
         if self._known:
             text = self._known.sub(MASK, text)
-        return _TOKEN.sub(MASK, _BEARER.sub(rf"\1 {MASK}", text))
+        return visible(_TOKEN.sub(MASK, _BEARER.sub(rf"\1 {MASK}", text)))
 
 
 class JsonFormatter(logging.Formatter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.theme import Theme
@@ -23,6 +24,7 @@ from tokenflow_tui.screens.ask import AskScreen
 from tokenflow_tui.screens.compress import CompressScreen
 from tokenflow_tui.screens.history import HistoryScreen
 from tokenflow_tui.state import State
+from tokenflow_tui.visible import VisibleFilter
 from tokenflow_tui.widgets.banner import Banner
 from tokenflow_tui.widgets.topbar import TopBar
 
@@ -79,7 +81,11 @@ class TokenFlowApp(App[None]):
         self.daemon = Daemon(url)
         self.state = state
         self.next_try_at = 0.0
+        self._visible_filter = VisibleFilter()
         self._try_now = asyncio.Event()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self._visible_filter]
 
     def on_mount(self) -> None:
         self.register_theme(THEME)

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from tokenflowd.terminal import visible
+
 
 def _ratio(
     context: click.Context, parameter: click.Parameter, value: str | None
@@ -88,13 +90,13 @@ def _whole_prompt(prompt: str | None) -> str:
 
 def _show(name: str, data: Any, *, notes: bool) -> None:
     if name == "text_chunk":
-        sys.stdout.write(data)
+        sys.stdout.write(visible(data) if sys.stdout.isatty() else data)
         sys.stdout.flush()
     elif name == "error":
         sys.stdout.flush()
-        raise click.ClickException(data["detail"])
+        raise click.ClickException(visible(data["detail"]))
     elif name == "metadata" and notes:
-        click.secho(_about(data), err=True, dim=True)
+        click.secho(visible(_about(data)), err=True, dim=True)
     elif name == "usage":
         if sys.stdout.isatty():
             click.echo()
@@ -108,7 +110,7 @@ def _require_text(usage: dict[str, Any]) -> None:
     if kind == "text":
         return
     if kind == "refusal":
-        raise click.ClickException(f"the model refused to answer: {usage['refusal']}")
+        raise click.ClickException(f"the model refused to answer: {visible(usage['refusal'])}")
     instead = {"reasoning": ", only reasoning", "tool_calls": ", only tool calls"}.get(kind, "")
     more = ": more with --max-tokens" if reason == "length" else ""
     raise click.ClickException(f"the model sent no answer{instead} (finish reason {reason}{more})")

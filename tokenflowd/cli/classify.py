@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from tokenflowd.terminal import visible
+
 
 @click.command()
 @click.argument("prompt", required=False)
@@ -36,5 +38,5 @@ def classify(
         return
     width = max(map(len, answer["all_categories"]))
     for name, score in answer["all_categories"].items():
-        click.echo(f"{name:<{width}}  {score:6.1%}  {'█' * round(score * 30)}")
-    click.echo(f"\nrecommended model: {answer['recommended_model']}")
+        click.echo(f"{visible(name):<{width}}  {score:6.1%}  {'█' * round(score * 30)}")
+    click.echo(f"\nrecommended model: {visible(answer['recommended_model'])}")

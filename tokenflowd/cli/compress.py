@@ -7,6 +7,8 @@ from typing import IO, Any
 
 import click
 
+from tokenflowd.terminal import visible, visible_json
+
 
 @click.command()
 @click.argument("file", type=click.File("rb"), default="-")
@@ -61,9 +63,10 @@ def compress(
         print_json(answer)
         return
     compressed = answer["compressed_text"]
-    sys.stdout.buffer.write(compressed.encode())
-    if sys.stdout.isatty() and not compressed.endswith("\n"):
-        click.echo()
+    if sys.stdout.isatty():
+        click.echo(visible(compressed), nl=not compressed.endswith("\n"))
+    else:
+        sys.stdout.buffer.write(compressed.encode())
     if sys.stderr.isatty():
         click.secho(_summary(answer), err=True, dim=True)
 
@@ -87,7 +90,7 @@ def working(what: str) -> Any:
 def print_json(answer: Any) -> None:
     import json
 
-    click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+    click.echo(visible_json(json.dumps(answer, ensure_ascii=False, indent=2)))
 
 
 def _summary(answer: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokenflowd.terminal import visible
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -73,12 +75,12 @@ def _show_table(
     tables = {name: value for name, value in values.items() if isinstance(value, dict)}
     if len(tables) < len(values):
         header = tomli_w.dumps(_nested(path))
-        click.echo(f"\n{header.splitlines()[-1]}")
+        click.echo(visible(f"\n{header.splitlines()[-1]}"))
     for name, value in values.items():
         if name not in tables and value is not None:
             source = sources.get((*path, name))
             changed = f"  # from {source}" if source and defaults.get(name) != value else ""
-            click.echo(tomli_w.dumps({name: value}).rstrip() + changed)
+            click.echo(visible(tomli_w.dumps({name: value}).rstrip() + changed))
     for name, value in tables.items():
         below = defaults.get(name)
         _show_table((*path, name), value, below if isinstance(below, dict) else {}, sources)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tokenflowd.terminal import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,7 +25,7 @@ def doctor(data_dir: str | None) -> None:
     with errors_for_people():
         for ok, subject, finding in _findings(configuration(data_dir)):
             mark = click.style("ok", fg="green") if ok else click.style("!!", fg="red")
-            click.echo(f"{mark}  {subject:<12} {finding}")
+            click.echo(f"{mark}  {subject:<12} {visible(finding)}")
             well &= ok
     if not well:
         raise SystemExit(1)

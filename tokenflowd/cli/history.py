@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokenflowd.terminal import visible, visible_json
+
 if TYPE_CHECKING:
     from tokenflowd.config import Config
 
@@ -60,7 +62,7 @@ def list_requests(
         print_json(page["requests"])
         return
     for row in page["requests"]:
-        click.echo(_line(row))
+        click.echo(visible(_line(row)))
     if not page["requests"]:
         click.echo("nothing found" if query else "the history is empty", err=True)
 
@@ -118,7 +120,11 @@ def export(data_dir: str | None) -> None:
         daemon(configuration(data_dir)) as client,
         client.open("/api/history/export") as lines,
     ):
-        shutil.copyfileobj(lines, sys.stdout.buffer)
+        if sys.stdout.isatty():
+            for line in lines:
+                click.echo(visible_json(line.decode()), nl=False)
+        else:
+            shutil.copyfileobj(lines, sys.stdout.buffer)
 
 
 @history.command()

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from tokenflowd.terminal import visible
+
 
 @click.group()
 def models() -> None:
@@ -32,7 +34,7 @@ def list_models(data_dir: str | None, as_json: bool) -> None:
         star = "*" if model["active"] else " "
         about = f"{model['role']:<10}  {model['bytes'] / 1e6:7.1f} MB  {model['version']}"
         shipped = "" if not model["shipped"] else "  shipped"
-        click.echo(f"{star} {model['id']:<{width}}  {about}{shipped}")
+        click.echo(visible(f"{star} {model['id']:<{width}}  {about}{shipped}"))
 
 
 @models.command()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from tokenflowd.terminal import visible
+
 
 @click.command()
 @click.option("--models", is_flag=True, help="List each provider's models, too.")
@@ -23,8 +25,8 @@ def providers(data_dir: str | None, models: bool, as_json: bool) -> None:
         mark = click.style("up", fg="green") if provider["up"] else click.style("--", dim=True)
         name, served = provider["name"], len(provider["models"])
         found = f"{served} model{'s' * (served != 1)}, {provider.get('latency_ms', 0):.0f} ms"
-        state = provider.get("problem", found).removeprefix(f"{name} ")
+        state = visible(provider.get("problem", found).removeprefix(f"{name} "))
         click.echo(f"{mark}  {name:<10}  {provider['base_url']:<34}  {state}")
         if models:
             for model in provider["models"]:
-                click.echo(f"      {model}")
+                click.echo(f"      {visible(model)}")

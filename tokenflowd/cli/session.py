@@ -25,6 +25,7 @@ from tokenflowd.config import Config, load_config
 from tokenflowd.errors import AlreadyRunning, TokenFlowError
 from tokenflowd.sockets import UNIX
 from tokenflowd.store.lock import owner_of
+from tokenflowd.terminal import visible
 
 # How long to wait for a process that has the data directory but does not answer yet.
 PATIENCE_S = 5.0
@@ -36,7 +37,7 @@ def errors_for_people() -> Iterator[None]:
     try:
         yield
     except TokenFlowError as error:
-        raise click.ClickException(error.detail) from None
+        raise click.ClickException(visible(error.detail)) from None
 
 
 def configuration(data_dir: str | None, **flags: Any) -> Config:
@@ -212,6 +213,6 @@ def _own_daemon(config: Config) -> Iterator[str]:
 
 def _detail(error: urllib.error.HTTPError) -> str:
     try:
-        return str(json.load(error)["detail"])
+        return visible(str(json.load(error)["detail"]))
     except (ValueError, KeyError, TypeError):
         return f"the daemon answered {error.code} {error.reason}"
