@@ -13,7 +13,7 @@ IS_LOCKED := $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info[:
 .PHONY: run test test-export test-llm test-clients soak lint lock audit bench models-train models-eval screenshots clean
 
 run: $(VENV)/run.stamp  ## start the daemon on http://localhost:8000
-	$(BIN)/tokenflowd
+	$(BIN)/tokenflowd $(if $(wildcard .env),--env-file .env)
 
 test: $(VENV)/test.stamp lint  ## everything that needs neither torch nor a network
 	$(BIN)/python -m pytest

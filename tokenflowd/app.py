@@ -15,6 +15,7 @@ from tokenflowd.api.guards import (
     guard_host,
     guard_origin,
     name_request,
+    protect_response,
 )
 from tokenflowd.api.offload import READ_WORKERS, SERVICE_WORKERS, Offload
 from tokenflowd.api.streams import Streams, cut_off_stalled
@@ -36,7 +37,7 @@ def build_app(services: Services) -> web.Application:
             guard_content_type,
         ],
     )
-    app.on_response_prepare.extend([allow_origin, name_request])
+    app.on_response_prepare.extend([allow_origin, name_request, protect_response])
     streams = Streams(settings.max_streams)
     app.on_shutdown.append(streams.stop)
     add_routes(app, services, offload, reads, streams)

@@ -1,14 +1,18 @@
-"""One frozen Config: defaults < TOML file < .env < environment < flags.
+"""One frozen Config: defaults < config.toml < .env < --env-file < environment < flags.
 
 Defaults of single settings stand in the Structs below, those of tables (providers, rankings) in
-defaults.toml.
+defaults.toml. config.toml and .env are those of the data directory. Nothing is read from the
+current one: whoever wrote a repository that was cloned would decide where prompts and keys go.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +23,9 @@ from dotenv import dotenv_values
 from msgspec import Meta, Struct
 
 from tokenflowd.errors import ConfigError
+from tokenflowd.files import check_directory, read_file, replace_file
+
+SettingPath = tuple[str, ...]  # its tables and its key, from the outermost on
 
 Mode = Literal["budget", "llmlingua"]
 Strategy = Literal["both", "pair", "embedding"]
@@ -47,7 +54,7 @@ PRESERVE_KINDS: tuple[PreserveKind, ...] = (
 )
 
 # Where the environment stands in the file: name -> tables and key.
-ENVIRONMENT: dict[str, tuple[str, ...]] = {
+ENVIRONMENT: dict[str, SettingPath] = {
     "PORT": ("server", "port"),
     "TOKENFLOW_HOST": ("server", "host"),
     "TOKENFLOW_LOG_LEVEL": ("server", "log_level"),
@@ -56,6 +63,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "GROQ_API_BASE_URL": ("providers", "groq", "base_url"),
     "OPENROUTER_API_BASE_URL": ("providers", "openrouter", "base_url"),
 }
+_VARIABLES = {path: name for name, path in ENVIRONMENT.items()}
 
 
 class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -175,12 +183,21 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     providers: dict[ProviderName, ProviderConfig] = {}
 
 
+_SECTIONS = Settings.__struct_fields__
+
+
 class Config(Settings, frozen=True):
-    """The settings in force, where they lie, and the environment they were read with."""
+    """The settings in force, where they and the data are, and the environment that they were
+    read with."""
 
     home: Path = Path()
     environment: Mapping[str, str] = {}
-    dotenv: frozenset[str] = frozenset()  # the names in it that came from a .env file
+    # Of each variable that a .env file sets: the file.
+    env_files: Mapping[str, str] = {}
+    # In words for people, such as "PORT in the environment": what set each setting that is not
+    # left to the defaults, and what named the home.
+    sources: Mapping[SettingPath, str] = {}
+    home_source: str = ""
 
     @property
     def file(self) -> Path:
@@ -189,6 +206,10 @@ class Config(Settings, frozen=True):
     @property
     def database(self) -> Path:
         return self.home / "tokenflow.db"
+
+    @property
+    def env_file(self) -> Path:
+        return self.home / ".env"
 
     @property
     def log_file(self) -> Path:
@@ -212,42 +233,71 @@ class Config(Settings, frozen=True):
         return self.home / "models"
 
 
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Settings of one place. `source` tells people what in it set one of them."""
+
+    place: str
+    values: Mapping[str, Any]
+    source: Callable[[SettingPath], str]
+
+
 def load_config(
     *,
     home: Path | None = None,
+    env_file: Path | None = None,
     flags: Mapping[str, Mapping[str, Any]] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Config:
     """The Config in force. `flags` are sections of settings that stand above all others.
 
-    `home` is, in this order, the argument, TOKENFLOW_HOME, the user's data directory.
-    Raises ConfigError, naming the file, the variable and the field that is wrong.
+    `home` is, in this order, the argument, TOKENFLOW_HOME of the environment or of `env_file`, the
+    user's data directory. Relative paths begin at the current directory. Raises ConfigError, naming
+    the file, the variable and the field that is wrong, and UnsafePath.
     """
     given = dict(os.environ if environment is None else environment)
-    variables = {**_dotenv(Path(".env")), **given}
-    home = (home or _home_from(variables)).expanduser().absolute()
-    variables = {**_dotenv(home / ".env"), **variables}
+    named = _without(_variables_named(env_file), given) if env_file else {}
+    home, home_source = _find_home(home, env_file, named, given)
+    check_directory(home)
+    toml, own_env_file = home / "config.toml", home / ".env"
+    own = _without(_variables_of_home(own_env_file), named, given)
 
-    layers: list[tuple[str, Mapping[str, Any]]] = [
-        ("defaults.toml", _shipped_tables()),
-        (str(home / "config.toml"), _read_toml(home / "config.toml")),
-        ("the environment", _from_environment(variables)),
-        ("the command line", flags or {}),
-    ]
-    merged: dict[str, Any] = {}
-    for source, layer in layers:
-        for section, values in layer.items():
-            if not isinstance(values, Mapping):
-                raise ConfigError(f"{source}: `{section}` is not a section; write [{section}]")
-        merged = _merge(merged, layer)
-        # Checked layer by layer, so that the error can name the layer at fault.
-        settings = _convert(merged, source)
-    return Config(
-        **{name: getattr(settings, name) for name in Settings.__struct_fields__},
-        home=home,
-        environment=variables,
-        dotenv=frozenset(variables) - frozenset(given),
+    layers = (
+        _Layer(str(toml), _read_toml(toml), lambda path: toml.name),
+        _variables_layer(str(own_env_file), own),
+        _variables_layer(str(env_file), named),
+        _variables_layer("the environment", given),
+        _Layer("the command line", flags or {}, lambda path: f"--{path[-1].replace('_', '-')}"),
     )
+    settings, merged = default_settings(), _shipped_tables()
+    sources: dict[SettingPath, str] = {}
+    for layer in layers:
+        for section, values in layer.values.items():
+            if not isinstance(values, Mapping):
+                raise ConfigError(f"{layer.place}: `{section}` is not a section; write [{section}]")
+        merged = _merge(merged, layer.values)
+        # Checked layer by layer, so that the error can name the layer at fault.
+        settings = _convert(merged, layer.place)
+        sources |= {path: layer.source(path) for path in _leaves(layer.values)}
+    return Config(
+        **{name: getattr(settings, name) for name in _SECTIONS},
+        home=home,
+        environment={**own, **named, **given},
+        env_files=dict.fromkeys(own, str(own_env_file)) | dict.fromkeys(named, str(env_file)),
+        sources=sources,
+        home_source=home_source,
+    )
+
+
+def changed_settings(config: Config) -> dict[str, list[str]]:
+    """The names of the settings that differ from the defaults, by where each comes from."""
+    values = {name: msgspec.to_builtins(getattr(config, name)) for name in _SECTIONS}
+    defaults = msgspec.to_builtins(default_settings())
+    found: dict[str, list[str]] = {}
+    for path, source in config.sources.items():
+        if _at(values, path) != _at(defaults, path):
+            found.setdefault(source, []).append(".".join(path))
+    return found
 
 
 def default_settings() -> Settings:
@@ -265,13 +315,10 @@ def write_setting(file: Path, section: str, key: str, value: str) -> None:
     import tomlkit
 
     try:
-        text = file.read_text("utf-8") if file.exists() else ""
+        text = read_file(file) if file.exists() else ""
         document = tomlkit.parse(text)
         document.setdefault(section, tomlkit.table())[key] = value
-        new = file.with_name(f"{file.name}.new")
-        new.touch(mode=0o600)
-        new.write_text(tomlkit.dumps(document), "utf-8")
-        new.replace(file)
+        replace_file(file, tomlkit.dumps(document))
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
 
@@ -290,45 +337,102 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _home_from(variables: Mapping[str, str]) -> Path:
-    named = variables.get("TOKENFLOW_HOME")
-    return Path(named) if named else platformdirs.user_data_path("tokenflow", appauthor=False)
+def _leaves(values: Mapping[str, Any], above: SettingPath = ()) -> Iterator[SettingPath]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*above, name))
+        else:
+            yield (*above, name)
 
 
-def _dotenv(path: Path) -> dict[str, str]:
-    return {name: value for name, value in dotenv_values(path).items() if value is not None}
+def _at(values: Any, path: SettingPath) -> Any:
+    """None if there is nothing."""
+    for name in path:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _find_home(
+    argument: Path | None, env_file: Path | None, named: Mapping[str, str], given: Mapping[str, str]
+) -> tuple[Path, str]:
+    """The data directory, and what named it."""
+    home, source = argument, "--data-dir"
+    for place, variables in (("the environment", given), (str(env_file), named)):
+        if home is None and (value := variables.get("TOKENFLOW_HOME")):
+            home, source = Path(value), f"TOKENFLOW_HOME in {place}"
+    if home is None:
+        home, source = platformdirs.user_data_path("tokenflow", appauthor=False), "the default"
+    return home.expanduser().absolute(), source
+
+
+def _without(variables: Mapping[str, str], *above: Mapping[str, str]) -> dict[str, str]:
+    """Those that none of the places above sets."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if not any(name in others for others in above)
+    }
+
+
+def _variables_of_home(file: Path) -> dict[str, str]:
+    with _reading(file):
+        try:
+            return _parse_variables(read_file(file))
+        except FileNotFoundError:
+            return {}
+
+
+def _variables_named(file: Path) -> dict[str, str]:
+    """Of a file that the user named, who may well name a link or a pipe."""
+    with _reading(file):
+        return _parse_variables(file.read_text("utf-8"))
+
+
+def _parse_variables(text: str) -> dict[str, str]:
+    # Without interpolation: no other program's ${TOKEN} becomes part of an address.
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    with _reading(file):
+        try:
+            return tomllib.loads(read_file(file))
+        except FileNotFoundError:
+            return {}
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{file} is not valid TOML: {error}") from error
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        yield
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not text in UTF-8 (byte {error.start})") from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _variables_layer(place: str, variables: Mapping[str, str]) -> _Layer:
+    values: dict[str, Any] = {}
     for name, (*tables, key) in ENVIRONMENT.items():
         if value := variables.get(name):
-            table = found
+            table = values
             for section in tables:
                 table = table.setdefault(section, {})
-            table[key] = _setting(name, value)
-    return found
+            table[key] = _setting(place, name, value)
+    return _Layer(place, values, lambda path: f"{_VARIABLES[path]} in {place}")
 
 
-def _setting(variable: str, value: str) -> str | int:
+def _setting(place: str, variable: str, value: str) -> str | int:
     if variable == "TOKENFLOW_LOG_LEVEL":
         return value.lower()
     if variable == "PORT":
         try:
             return int(value)
         except ValueError:
-            raise ConfigError(f"the environment: PORT is not a number: {value!r}") from None
+            raise ConfigError(f"{place}: PORT is not a number: {value!r}") from None
     return value
 
 

@@ -211,6 +211,13 @@ class StoreDegraded(TokenFlowError):
     error = "history unavailable"
 
 
+class ReadTimeout(TokenFlowError):
+    """A query of the history takes too long."""
+
+    status = 503
+    error = "history timeout"
+
+
 class BackupError(TokenFlowError):
     """A copy of the history cannot be made."""
 
@@ -227,6 +234,10 @@ class ConfigError(TokenFlowError):
     """The configuration cannot be used as it stands."""
 
     error = "configuration"
+
+
+class UnsafePath(ConfigError):
+    """What is at a path of the data directory may be somebody else's, or lead elsewhere."""
 
 
 class ServiceManagerError(TokenFlowError):

@@ -1,4 +1,4 @@
-"""Providers' keys: from the environment, from .env, or from the system's keyring."""
+"""Providers' keys: from the environment, from a .env file, or from the system's keyring."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from types import ModuleType
-from typing import Literal
 
 from tokenflowd.config import Config
 from tokenflowd.errors import KeyringUnavailable
@@ -20,20 +19,20 @@ SERVICE = "tokenflow"
 # A locked keyring asks its user first, who may be away; nobody waits for that longer.
 PATIENCE_S = 3.0
 
-Source = Literal["the environment", ".env", "the keyring"]
+KEYRING = "the keyring"
 
 
 class Keys:
     """The keys of one process, by the variable that a provider's settings name.
 
-    The keyring is asked once, when a key is first needed that neither the environment nor .env
-    sets. One that fails is as good as empty: `problem` says what is wrong with it.
+    The keyring is asked once, when a key is first needed that neither the environment nor a
+    .env file sets. One that fails is as good as empty: `problem` says what is wrong with it.
     """
 
     def __init__(self, config: Config) -> None:
         self.problem: str | None = None
         self._environment = config.environment
-        self._dotenv = config.dotenv
+        self._env_files = config.env_files
         self._wanted = {
             provider.key_variable
             for provider in config.providers.values()
@@ -46,11 +45,12 @@ class Keys:
         """The key; empty if there is none."""
         return self._set(variable) or self._from_keyring().get(variable, "")
 
-    def source(self, variable: str) -> Source | None:
-        """Where the key comes from; None if there is none."""
+    def source(self, variable: str) -> str | None:
+        """Where the key comes from: "the environment", a .env file by its path, or KEYRING. None if
+        there is none."""
         if self._set(variable):
-            return ".env" if variable in self._dotenv else "the environment"
-        return "the keyring" if self._from_keyring().get(variable) else None
+            return self._env_files.get(variable, "the environment")
+        return KEYRING if self._from_keyring().get(variable) else None
 
     def of_keyring(self) -> frozenset[str]:
         """The keys that the keyring has for us. It is asked now, if it was not yet: for those who
@@ -134,7 +134,7 @@ def _keyring(secret: str = "") -> Iterator[ModuleType]:
     if not is_installed():
         raise KeyringUnavailable(
             "the keyring is an extra: install it with `pip install 'tokenflow[keyring]'`, or set "
-            "keys in the environment or in .env"
+            "keys in the environment or in .env of the data directory"
         )
     try:
         import keyring

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ import msgspec
 
 from tokenflowd.config import Config, LogLevel, ServerConfig
 from tokenflowd.errors import ConfigError
+from tokenflowd.files import make_folder, open_file
 
 MASK = "***"
 # An Authorization header, and keys by the beginnings that providers give theirs.
@@ -45,8 +48,8 @@ def log_warnings(config: Config) -> None:
 def _rotating(file: Path, settings: ServerConfig) -> logging.Handler:
     """Modes are those of the process's umask, 077, in a directory that is only the user's."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return RotatingFileHandler(
+        make_folder(file.parent)
+        return _LogFile(
             file,
             maxBytes=settings.log_max_bytes,
             backupCount=settings.log_backups,
@@ -54,6 +57,14 @@ def _rotating(file: Path, settings: ServerConfig) -> logging.Handler:
         )
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
+
+
+class _LogFile(RotatingFileHandler):
+    """Opens, at first and after each turn, a regular file only."""
+
+    def _open(self) -> io.TextIOWrapper:
+        descriptor = open_file(Path(self.baseFilename), os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        return os.fdopen(descriptor, "a", encoding=self.encoding)
 
 
 def _log_to(handler: logging.Handler, config: Config, level: LogLevel) -> None:

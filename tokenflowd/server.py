@@ -57,6 +57,7 @@ async def serve(
         logger=log,
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        auto_decompress=False,  # encoded bodies are refused; aiohttp would unpack them first
     )
     await runner.setup()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class State:
     def draft(self, name: str) -> str:
         """What was typed and not sent."""
         try:
-            return self._draft_file(name).read_text("utf-8")
+            return self._read(self._draft_file(name))
         except (OSError, UnicodeDecodeError):
             return ""
 
@@ -60,7 +61,7 @@ class State:
     def _read_settings(self) -> Settings:
         settings = Settings()
         try:
-            stored = json.loads(self.settings_file.read_text("utf-8"))
+            stored = json.loads(self._read(self.settings_file))
         except (OSError, ValueError):
             return settings
         for known in fields(settings):
@@ -72,13 +73,24 @@ class State:
                 setattr(settings, known.name, value)
         return settings
 
+    def _read(self, file: Path) -> str:
+        """Of a regular file only: a link leads elsewhere, a pipe may never answer. Raises OSError,
+        UnicodeDecodeError."""
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, encoding="utf-8") as opened:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(f"{file} is no regular file")
+            return opened.read()
+
     def _write(self, file: Path, text: str) -> None:
-        """At once or not at all."""
+        """At once or not at all, and into a new file: never into what a link leads to."""
         beside = file.with_suffix(".new")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            beside.touch(mode=0o600)
-            beside.write_text(text, "utf-8")
+            beside.unlink(missing_ok=True)
+            descriptor = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+                opened.write(text)
             beside.replace(file)
         except OSError:
             pass

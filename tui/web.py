@@ -17,7 +17,9 @@ class WebServer(Server):
     """Runs this same program once for each page that is open."""
 
     def __init__(self, url: str, folder: Path, port: int) -> None:
-        program = [sys.executable, "-m", "tokenflow_tui", "--url", url, "--data-dir", str(folder)]
+        # -P: no module of the current directory is taken for one of ours.
+        program = [sys.executable, "-P", "-m", "tokenflow_tui"]
+        program += ["--url", url, "--data-dir", str(folder)]
         super().__init__(shlex.join(program), HOST, port, title="TokenFlow")
 
     def serve(self, debug: bool = False) -> None:

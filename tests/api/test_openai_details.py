@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from tests.conftest import Daemon, OpenRelay, Relay, config_in
-from tests.upstream import DONE, Received, Script, Wire, answer, chunk, event, events
+from tests.upstream import DONE, Received, Script, Upstream, Wire, answer, chunk, event, events
 from tokenflowd.api import streams
 from tokenflowd.services import Services
 
@@ -37,6 +37,7 @@ def client_of(daemon: Daemon) -> openai.OpenAI:
         ("openai/gpt-oss-20b", "groq"),
         ("openai%2Fgpt-oss-20b", "groq"),
         ("openai/gpt-oss-20b/", "groq"),
+        ("llama-3.1-8b-instant", "groq"),  # its successor answers
     ],
 )
 def test_a_model_can_be_asked_for_by_its_id(open_relay: OpenRelay, model: str, owner: str) -> None:
@@ -80,6 +81,10 @@ def test_a_slash_at_the_end_changes_nothing(open_relay: OpenRelay) -> None:
         ("GET", "/models"),
         ("GET", "/models/gpt-4o"),
         ("POST", "/v1/v1/chat/completions"),
+        ("POST", "/v1//chat/completions"),
+        ("POST", "/api/v1/chat/completions"),
+        ("POST", "/openai/chat/completions"),
+        ("POST", "/chat/completions/"),
     ],
 )
 def test_a_base_url_without_v1_gets_a_hint(daemon: Daemon, method: str, path: str) -> None:
@@ -88,6 +93,12 @@ def test_a_base_url_without_v1_gets_a_hint(daemon: Daemon, method: str, path: st
     error = refused.json["error"]
     assert f"http://127.0.0.1:{daemon.port}/v1" in error["message"]
     assert error["code"] == "not_found"
+
+
+def test_a_client_of_another_endpoint_is_told_which_there_are(daemon: Daemon) -> None:
+    refused = daemon.post("/v1/responses", {"model": "auto", "input": "Hi"})
+    assert refused.status == 404
+    assert "chat/completions, completions, embeddings" in refused.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +219,20 @@ def test_null_is_absent(open_relay: OpenRelay, absent: str) -> None:
     assert open_relay().daemon.post("/v1/chat/completions", CHAT | {absent: None}).status == 200
 
 
+@pytest.mark.parametrize("model", ["", None])
+def test_a_request_that_names_no_model_is_told_where_they_are_listed(
+    daemon: Daemon, model: str | None
+) -> None:
+    for path, rest in (("chat/completions", CHAT), ("completions", {"prompt": "Hi"})):
+        with pytest.raises(openai.BadRequestError, match="/v1/models lists"):
+            client_of(daemon).post(f"/{path}", body=rest | {"model": model}, cast_to=object)
+
+
+def test_a_field_of_the_wrong_type_is_a_bad_request(daemon: Daemon) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"\$\.stream"):
+        client_of(daemon).post("/chat/completions", body=CHAT | {"stream": 7}, cast_to=object)
+
+
 def completion(text: str, stream: bool = False) -> Script:
     async def script(wire: Wire, request: Received) -> None:
         assert request.path == "/v1/completions"
@@ -265,12 +290,14 @@ def dot(a: list[float], b: list[float]) -> float:
     [
         ({"input": [1, 2, 3]}, 400),
         ({"input": [[1, 2], [3]]}, 400),
-        ({"input": ""}, 422),
-        ({"input": []}, 422),
-        ({"input": ["a"] * 2049}, 422),
+        ({"input": ""}, 400),
+        ({"input": []}, 400),
+        ({"input": ["a"] * 2049}, 400),
         ({"input": "a", "dimensions": 7}, 400),
-        ({"input": "a", "encoding_format": "hex"}, 422),
-        ({}, 422),
+        ({"input": "a", "encoding_format": "hex"}, 400),
+        ({}, 400),
+        ({"input": "a", "model": ""}, 400),
+        ({"input": "a", "model": "auto"}, 400),
         ({"input": "a", "model": "text-embedding-3-small"}, 404),
     ],
 )
@@ -296,6 +323,37 @@ def test_a_providers_model_embeds(open_relay: OpenRelay) -> None:
     assert relay.rows() == []
 
 
+def test_a_model_of_ones_own_server_embeds_although_it_was_started_later(
+    open_relay: OpenRelay,
+) -> None:
+    async def script(wire: Wire, request: Received) -> None:
+        await wire.json(200, {"data": []}, **LIMITS)
+
+    with Upstream(script, models=["nomic-embed-text"]) as own:
+        relay = open_relay(providers={"ollama": {"base_url": own.url}, "groq": NO_KEY})
+        body = {"model": "nomic-embed-text", "input": "Hi"}
+        answered = relay.daemon.post("/v1/embeddings", body)
+        assert own.bodies == [body]
+    assert answered.headers["x-tokenflow-provider"] == "ollama"
+    assert answered.headers | EXPECTED_LIMITS == answered.headers
+
+
+def test_nobody_stands_in_for_a_model_that_embeds(open_relay: OpenRelay) -> None:
+    with Upstream(models=["gemma3"]) as own:
+        relay = open_relay(providers={"ollama": {"base_url": own.url}, "groq": NO_KEY})
+        refused = relay.daemon.post("/v1/embeddings", {"model": "e1", "input": "Hi"})
+        assert (refused.status, refused.json["error"]["code"]) == (404, "model_not_found")
+        assert own.requests == []
+
+
+def test_what_embeds_does_not_chat(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    with pytest.raises(openai.BadRequestError, match="/v1/embeddings"):
+        client_of(relay.daemon).chat.completions.create(**CHAT | {"model": "tokenflow-embedder"})
+    assert relay.upstream.requests == []
+
+
+NO_KEY = {"key_variable": "NOT_SET"}
 RANKING = {
     "title": "Any",
     "description": "Anything",
@@ -333,11 +391,22 @@ def test_auto_chooses_a_model_that_takes_what_is_sent(
     assert [body["model"] for body in relay.upstream.bodies] == [chosen]
 
 
+def test_a_text_that_is_compressed_needs_less_context(open_relay: OpenRelay) -> None:
+    relay = opened_with(open_relay, m1={"context_tokens": 500})
+    turns = ["The meeting began at nine. " * 120, "And then?"]
+    body = AUTO | {"messages": [{"role": "user", "content": turn} for turn in turns]}
+    halved = {"tokenflow": {**AUTO["tokenflow"], "compress": 0.5}}
+    for fields in (body, body | halved):
+        assert relay.daemon.post("/v1/chat/completions", fields).status == 200
+    assert [body["model"] for body in relay.upstream.bodies] == ["m2", "m1"]
+
+
 def test_auto_says_what_no_model_takes(open_relay: OpenRelay) -> None:
     relay = opened_with(open_relay)
     refused = relay.daemon.post("/v1/chat/completions", AUTO | {"messages": [PART]})
     assert refused.status == 400
-    assert "holds images" in refused.json["error"]["message"]
+    message = refused.json["error"]["message"]
+    assert "the request holds images, and no model" in message  # and not: its tokens
     assert relay.upstream.requests == []
     assert relay.daemon.post("/v1/chat/completions", CHAT | {"messages": [PART]}).status == 200
 

@@ -250,7 +250,7 @@ def test_the_settings_file_is_written_once(shell: Shell) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     file.write_text("[compress]\nratio = 0.25\n")
     assert "left as it is" in shell.run("tokenflow", "config", "init", ok=False).stderr
-    assert "ratio = 0.25  # changed" in shell.run("tokenflow", "config", "show").stdout
+    assert "ratio = 0.25  # from config.toml" in shell.run("tokenflow", "config", "show").stdout
 
 
 def test_doctor_is_well_out_of_the_box(shell: Shell) -> None:
@@ -291,11 +291,46 @@ def test_doctor_says_what_is_missing(shell: Shell) -> None:
 
 
 def test_keys_are_never_shown(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("GROQ_API_KEY=canary-7d1f\n")
+    file = tmp_path / "named.env"
+    file.write_text("GROQ_API_KEY=canary-7d1f\n")
     for command in (("doctor",), ("config", "show")):
-        out = shell.run("tokenflow", *command).stdout
+        out = shell.run("tokenflow", "--env-file", str(file), *command).stdout
         assert "canary-7d1f" not in out
-    assert "GROQ_API_KEY is set in .env" in shell.run("tokenflow", "doctor").stdout
+    doctor = shell.run("tokenflow", "--env-file", "named.env", "doctor").stdout
+    assert "GROQ_API_KEY is set in named.env" in doctor
+
+
+def test_every_changed_setting_names_its_source(shell: Shell, tmp_path: Path) -> None:
+    home = Path(shell.environment["TOKENFLOW_HOME"])
+    home.mkdir()
+    (home / "config.toml").write_text("[route]\nlocal_model = 'small'\n")
+    (home / ".env").write_text("GROQ_API_BASE_URL=http://127.0.0.1:9/v1\n")
+    (tmp_path / ".env").write_text("PORT=1\n")
+    shell.environment["TOKENFLOW_LOG_LEVEL"] = "info"  # as it is anyway
+    shell.environment["TOKENFLOW_HOST"] = "localhost"
+    shown = shell.run("tokenflow", "config", "show").stdout
+    assert [line for line in shown.splitlines() if " # from " in line] == [
+        'host = "localhost"  # from TOKENFLOW_HOST in the environment',
+        'local_model = "small"  # from config.toml',
+        f'base_url = "http://127.0.0.1:9/v1"  # from GROQ_API_BASE_URL in {home / ".env"}',
+    ]
+    doctor = shell.run("tokenflow", "doctor").stdout
+    assert f"{home}, from TOKENFLOW_HOME in the environment\n" in doctor
+    assert "server.host: from TOKENFLOW_HOST in the environment\n" in doctor
+    assert "route.local_model: from config.toml\n" in doctor
+    assert f"{tmp_path / '.env'}; name it with --env-file" in doctor
+    process = shell.start("--listen", "localhost:0", "--offline")
+    wait_for_url(shell)
+    process.send_signal(signal.SIGTERM)
+    log = process.communicate(timeout=10)[1].decode()
+    for source in (
+        f"the data directory is {home}, from TOKENFLOW_HOME in the environment",
+        "server.host, server.port: from --listen",
+        "server.offline: from --offline",
+        "route.local_model: from config.toml",
+        f"providers.groq.base_url: from GROQ_API_BASE_URL in {home / '.env'}",
+    ):
+        assert f"INFO tokenflowd: {source}\n" in log
 
 
 def test_a_second_daemon_names_the_first(shell: Shell, daemon_url: str) -> None:

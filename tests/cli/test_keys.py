@@ -81,19 +81,24 @@ def test_a_deleted_key_is_gone(shell: Shell) -> None:
     assert "GROQ_API_KEY is not set" in done.stderr
 
 
-@pytest.mark.parametrize("place", ["the environment", ".env"])
-def test_the_environment_and_dotenv_stand_above_the_keyring(
+@pytest.mark.parametrize("place", ["the environment", "tokenflow/.env", "named.env"])
+def test_the_environment_and_env_files_stand_above_the_keyring(
     shell: Shell, upstream: Upstream, place: str
 ) -> None:
-    if place == ".env":
-        (shell.home / ".env").write_text(f"GROQ_API_KEY={OTHER}\n")
-    else:
+    options = []
+    if place == "the environment":
         shell.environment["GROQ_API_KEY"] = OTHER
-    done = shell.run("tokenflow", "keys", "set", "GROQ_API_KEY", stdin=KEY)
+    else:
+        file = shell.home / place
+        file.write_text(f"GROQ_API_KEY={OTHER}\n")
+        if place == "named.env":
+            options = ["--env-file", str(file)]
+        place = str(file)
+    done = shell.run("tokenflow", *options, "keys", "set", "GROQ_API_KEY", stdin=KEY)
     assert f"the one in {place} stands above it" in done.stderr
-    shell.run("tokenflow", "ask", "Why is the sky blue?")
+    shell.run("tokenflow", *options, "ask", "Why is the sky blue?")
     assert keys_sent(upstream) == {f"Bearer {OTHER}"}
-    assert f"GROQ_API_KEY is set in {place}" in shell.run("tokenflow", "doctor").stdout
+    assert f"GROQ_API_KEY is set in {place}" in shell.run("tokenflow", *options, "doctor").stdout
 
 
 def test_a_typed_key_is_not_seen(shell: Shell) -> None:

@@ -131,3 +131,25 @@ def test_an_unknown_model_that_nobody_can_be_asked_for_is_refused(tmp_path: Path
 def test_an_unknown_provider_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidField, match="there is no provider 'nope'"):
         World(tmp_path, {}).router.at_provider("nope", "m")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("gpt-oss:120b-cloud", "qwen3-coder:480b-Cloud", "minimax-m2:cloud"),
+        *("nomic-embed-text", "bge-m3:latest", "all-minilm:l6-v2", "hf.co/x/gte-large"),
+        *("text-embedding-bge-small", "intfloat/e5-small", "paraphrase-multilingual:278m"),
+    ],
+)
+def test_neither_the_cloud_nor_an_encoder_stands_in(tmp_path: Path, model: str) -> None:
+    world = World(tmp_path, {})
+    route = world.router.for_category(found("nsfw"), world.local(model, "gemma3"), Needs())
+    assert asked(route) == [("ollama", "gemma3")]
+    assert world.router.for_category(found("nsfw"), world.local(model), Needs()).problem
+
+
+@pytest.mark.parametrize("model", ["cloudy-7b", "storm-cloud-3b", "e5xl-chat", "gtebot:7b"])
+def test_a_name_that_only_sounds_like_it_stands_in(tmp_path: Path, model: str) -> None:
+    world = World(tmp_path, {})
+    route = world.router.for_category(found("nsfw"), world.local(model), Needs())
+    assert asked(route) == [("ollama", model)]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Answer, Daemon, config_in
+from tests.conftest import Answer, Daemon, OpenRelay, config_in
+from tests.upstream import failure
 from tokenflowd.app import build_app
 from tokenflowd.services import Services
 
@@ -165,6 +166,14 @@ def test_a_page_may_read_our_headers(daemon: Daemon) -> None:
     answer = daemon.get("/v1/models", headers={"Origin": FRONTEND})
     exposed = answer.headers["access-control-expose-headers"]
     assert {"X-Request-Id", "Retry-After", "X-TokenFlow-Id"} <= set(exposed.split(", "))
+
+
+def test_a_page_may_read_whatever_limits_a_provider_has(open_relay: OpenRelay) -> None:
+    relay = open_relay(failure(429, X_RateLimit_Reset="9"))
+    body = {"model": "m1", "messages": [{"role": "user", "content": "Hi"}]}
+    answer = relay.daemon.post("/v1/chat/completions", body, headers={"Origin": FRONTEND})
+    assert answer.headers["x-ratelimit-reset"] == "9"
+    assert "x-ratelimit-reset" in answer.headers["access-control-expose-headers"].split(", ")
 
 
 def test_a_foreign_preflight_is_refused(daemon: Daemon) -> None:

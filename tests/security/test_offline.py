@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Daemon, answered_by
+from tests.conftest import Daemon, answered_by, config_in
 from tests.upstream import Upstream
 from tokenflowd.services import Services
 
@@ -114,3 +114,25 @@ main(["--offline", "--port", "0", "--data-dir", str(home)])
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.strip() == "OfflineError", done.stderr
+
+
+@pytest.mark.parametrize("by", ["name", "provider", "provider/model", "auto"])
+def test_a_cloud_model_of_a_local_server_is_not_asked(tmp_path: Path, by: str) -> None:
+    """Ollama passes such a request on to its makers' servers."""
+    cloud = "gpt-oss:120b-cloud"
+    body = {
+        "name": {"model": cloud},
+        "provider": {"model": cloud, "provider": "ollama"},
+        "provider/model": {"model": f"ollama/{cloud}"},
+        "auto": {"model": "auto"},
+    }[by]
+    with Upstream(models=[cloud]) as upstream:
+        config = config_in(
+            tmp_path, server={"offline": True}, providers={"ollama": {"base_url": upstream.url}}
+        )
+        daemon = Daemon(Services(config))
+        daemon.get("/api/providers")  # its models are known
+        refused = daemon.post("/api/generate", {"prompt": "Hi"} | body)
+        daemon.close()
+        assert refused.status in (404, 503) or b'"event":"error"' in refused.body
+        assert upstream.requests == []

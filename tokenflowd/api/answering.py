@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from tokenflowd.compress.chat import (
     last_user_text,
     texts_of,
 )
-from tokenflowd.errors import NotFound, StoreDegraded, TokenFlowError
+from tokenflowd.errors import BadRequest, NotFound, StoreDegraded, TokenFlowError
 from tokenflowd.generate import (
     AllFailed,
     Answer,
@@ -183,8 +183,7 @@ class Answering:
             classification, _ = await classify(
                 self._services, self._offload, draft, prompt, chat.categories
             )
-        needs = await self._offload.run(_needs_of, chat) if classification else Needs()
-        route = await self._route(chat, classification, needs)
+        route = await self._route(chat, classification)
         plan = Plan(chat, route, chat.messages, classification)
         draft.generation = plan.record
         candidates = plan.route.candidates
@@ -246,30 +245,34 @@ class Answering:
         draft.model = answer.candidate.model
         draft.output = lambda: answer.text
 
-    async def _route(
-        self, chat: Chat, classification: Classification | None, needs: Needs
-    ) -> Route:
-        """As the servers of this machine were last seen; when nobody else can answer, as they
-        are now."""
-        refreshing = self._services.discovery.refresh()
+    async def route_by(self, choose: Callable[[Sequence[Candidate]], Route]) -> Route:
+        """What `choose` makes of the servers of this machine as they were last seen; when nobody
+        else can answer, as they are now."""
+        discovery = self._services.discovery
+        refreshing = discovery.refresh()
         try:
-            route = self._choose(chat, classification, needs)
+            route = choose(discovery.local_candidates())
             if route.candidates or refreshing is None:
                 return route
-        except NotFound:
+        except (NotFound, BadRequest):
             if refreshing is None:
                 raise
         await refreshing
-        return self._choose(chat, classification, needs)
+        return choose(discovery.local_candidates())
 
-    def _choose(self, chat: Chat, classification: Classification | None, needs: Needs) -> Route:
+    async def _route(self, chat: Chat, classification: Classification | None) -> Route:
         router = self._services.router
-        local = self._services.discovery.local_candidates()
         if classification is not None:
-            return router.for_category(classification, local, needs)
+            auto_ratio = self._services.config.route.auto_ratio
+            needs = await self._offload.run(_needs_of, chat, auto_ratio)
+            return await self.route_by(
+                lambda local: router.for_category(classification, local, needs)
+            )
         if chat.provider:
-            return router.at_provider(chat.provider, chat.model)
-        return router.for_model(chat.model, local)
+            return await self.route_by(lambda _: router.at_provider(chat.provider, chat.model))
+        if chat.model == self._services.embedder.model_id:
+            raise BadRequest(f"{chat.model} makes vectors only: send it texts at /v1/embeddings")
+        return await self.route_by(lambda local: router.for_model(chat.model, local))
 
     async def _compress(self, draft: Draft, plan: Plan, wanted: float | Literal["auto"]) -> None:
         chat = plan.chat
@@ -338,17 +341,25 @@ def _as_sent(message: ChatMessage) -> Message:
     return Message(str(message.get("role", "")), text)
 
 
-def _needs_of(chat: Chat) -> Needs:
-    """What the model has to take that `auto` chooses."""
+def _needs_of(chat: Chat, auto_ratio: float) -> Needs:
+    """What the model has to take that `auto` chooses, once the chat is compressed if it is to be;
+    with "auto" perhaps to `auto_ratio`."""
     parameters = chat.parameters
     limits = (parameters.get(name) for name in ("max_completion_tokens", "max_tokens"))
     longest = next((limit for limit in limits if isinstance(limit, int)), 0)
     tools = parameters.get("tools") or parameters.get("functions")
-    tools_tokens = count_tokens(msgspec.json.encode(tools).decode()) if tools else 0
-    return Needs(
-        images=holds(chat.messages, IMAGE_PARTS),
-        tools=bool(tools),
-        tokens=_tokens_of(chat.messages) + tools_tokens + max(0, longest),
+    tokens = _tokens_of(chat.messages) + max(0, longest)
+    if tools:
+        tokens += count_tokens(msgspec.json.encode(tools).decode())
+    if chat.compress is not None:
+        ratio = auto_ratio if isinstance(chat.compress, str) else chat.compress
+        tokens -= int((1 - ratio) * _compressible_tokens(chat))
+    return Needs(holds(chat.messages, IMAGE_PARTS), bool(tools), tokens)
+
+
+def _compressible_tokens(chat: Chat) -> int:
+    return compressible_tokens(
+        chat.messages, include_last=chat.compress_last_turn, min_tokens=chat.min_compress_tokens
     )
 
 

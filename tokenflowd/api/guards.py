@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import time
+from collections.abc import Mapping
 
 import msgspec
 from aiohttp import hdrs, web
@@ -19,6 +20,8 @@ from tokenflowd.errors import (
     BadRequest,
     ClientLeft,
     Forbidden,
+    InvalidField,
+    NotFound,
     ProviderDetails,
     ProviderError,
     TokenFlowError,
@@ -37,19 +40,19 @@ _HEADERS = "Authorization, Content-Type"
 _HEADER_LIST = re.compile(r"[A-Za-z0-9-]+(?:[ \t]*,[ \t]*[A-Za-z0-9-]+)*")
 _EXPOSED_HEADERS = (
     "X-Request-Id, Retry-After, X-TokenFlow-Id, X-TokenFlow-Model, X-TokenFlow-Provider, "
-    "X-TokenFlow-Route, X-TokenFlow-Compression, X-TokenFlow-Saved-Tokens, X-TokenFlow-Left-Out, "
-    "X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, X-RateLimit-Remaining-Requests, "
-    "X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Requests, X-RateLimit-Reset-Tokens"
+    "X-TokenFlow-Route, X-TokenFlow-Compression, X-TokenFlow-Saved-Tokens, X-TokenFlow-Left-Out"
 )
 # Private Network Access (wicg.github.io/private-network-access): a page of another address space
 # asks before it may speak to this machine.
 _ASKS_FOR_PRIVATE_NETWORK = "Access-Control-Request-Private-Network"
 _ALLOW_PRIVATE_NETWORK = "Access-Control-Allow-Private-Network"
 _PREFLIGHT_MAX_AGE_S = "600"
-# What OpenAI clients ask for. Without /v1 before it, the base URL that they were given is wrong.
+# What OpenAI clients append to their base URL, and Anthropic's (`messages`). Before it stands /v1,
+# or the base URL that they were given is wrong.
 _OPENAI_PATH = re.compile(
-    r"(?P<base>(?:/v1)*)/(?:chat/completions|completions|embeddings|models|responses|messages|"
-    r"images|audio|files|moderations)(?:/.*)?"
+    r"(?!/api/(?!v1/))(?P<base>(?:/.*?)?)/(?:chat/completions|completions|embeddings|models|"
+    r"responses|messages|images|audio|files|moderations)(?:/.*)?",
+    re.DOTALL,
 )
 REQUEST_ID = web.RequestKey("request_id", str)
 _ALLOWED_ORIGIN = web.RequestKey("allowed_origin", str)
@@ -100,24 +103,37 @@ def openai_error(error: TokenFlowError) -> OpenAIError:
     )
 
 
+def printable(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers whose values are a category or a provider's words, and so may hold anything; a
+    header may not."""
+    return {name: re.sub(r"[^\x20-\x7e]", "?", value) for name, value in headers.items()}
+
+
 def openai_status(error: TokenFlowError) -> int:
-    """The provider's own, where it answered with one."""
+    """The provider's own, where it answered with one; 400 for all that is wrong with a request, as
+    OpenAI has no 422."""
+    if isinstance(error, InvalidField):
+        return BadRequest.status
     provider_status = error.provider_status if isinstance(error, ProviderError) else None
     return provider_status if provider_status and provider_status >= 400 else error.status
 
 
 def _as_ours(request: web.Request, error: web.HTTPException) -> TokenFlowError:
     """What aiohttp itself refuses: unknown paths and methods."""
-    ours = TokenFlowError(f"{request.method} {request.path}: {error.reason}{_hint(request)}")
+    hint = _hint(request) if error.status == NotFound.status else ""
+    ours = TokenFlowError(f"{request.method} {request.path}: {error.reason}{hint}")
     ours.status, ours.error = error.status, error.reason.lower()
     return ours
 
 
 def _hint(request: web.Request) -> str:
-    """For clients whose base URL lacks /v1, or has it twice."""
+    """For clients whose base URL lacks /v1, or has it twice, and for those that ask for more than
+    there is."""
     asked = _OPENAI_PATH.fullmatch(request.path)
-    if asked is None or asked["base"] == "/v1":
+    if asked is None:
         return ""
+    if asked["base"] == "/v1":
+        return "; under /v1 there are chat/completions, completions, embeddings and models"
     return f"; the base URL of an OpenAI client ends with /v1: {request.scheme}://{request.host}/v1"
 
 
@@ -132,7 +148,7 @@ def _failure(request: web.Request, error: TokenFlowError) -> web.Response:
     status = openai_status(error) if is_openai else error.status
     response = json_response(shape, status=status)
     if is_openai and isinstance(error, ProviderError):
-        response.headers.update(error.provider_headers)
+        response.headers.update(printable(error.provider_headers))
     if error.retry_after_s is not None:
         response.headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_s))
     return response
@@ -169,6 +185,7 @@ def guard_origin(settings: ServerConfig) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         origins = request.headers.getall(hdrs.ORIGIN, [])
         if not origins:
+            _refuse_foreign_pages(request)
             return await handler(request)
         if len(origins) != 1 or origins[0] not in allowed:
             raise Forbidden(
@@ -183,13 +200,34 @@ def guard_origin(settings: ServerConfig) -> Middleware:
     return guard
 
 
+def _refuse_foreign_pages(request: web.Request) -> None:
+    """Images, scripts and links of other sites come without an Origin; a page could still tell by
+    the time that they take what is in the history. Browsers say where they come from (Fetch
+    Metadata, w3.org/TR/fetch-metadata)."""
+    site = request.headers.get("Sec-Fetch-Site")
+    is_link = request.headers.get("Sec-Fetch-Mode") == "navigate"
+    if site == "cross-site" or (site == "same-site" and not is_link):
+        raise Forbidden("other pages may not ask this daemon; open its address yourself")
+
+
+async def protect_response(request: web.Request, response: web.StreamResponse) -> None:
+    """Nothing of ours is shown within, or taken for something else by, another page."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers.setdefault("Content-Security-Policy", "default-src 'none'")
+    response.headers["Content-Security-Policy"] += "; frame-ancestors 'none'"
+
+
 async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
     """Tells the browser that the page may read the answer: errors and streams as well, so this
     is done when a response is prepared, not after its handler."""
     response.headers[hdrs.VARY] = hdrs.ORIGIN
     if _ALLOWED_ORIGIN in request:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request[_ALLOWED_ORIGIN]
-        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED_HEADERS
+        limits = (name for name in response.headers if name.lower().startswith("x-ratelimit-"))
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(
+            [_EXPOSED_HEADERS, *limits]
+        )
 
 
 async def name_request(request: web.Request, response: web.StreamResponse) -> None:
@@ -205,6 +243,9 @@ async def guard_content_type(request: web.Request, handler: Handler) -> web.Stre
             raise UnsupportedMediaType("send the body with Content-Type: application/json")
         if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
             raise UnsupportedMediaType(f"the body must be in UTF-8, not {request.charset}")
+        # A megabyte of gzip may hold a gigabyte, and unpacking it would keep everybody waiting.
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            raise UnsupportedMediaType("send the body without Content-Encoding")
     return await handler(request)
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from tokenflowd.api.bodies import read_json, read_query
 from tokenflowd.api.guards import json_response
@@ -40,7 +40,7 @@ class HistoryResource:
 
     async def page(self, request: web.Request) -> web.Response:
         wanted = read_query(request.query, HistoryQuery)
-        rows = await self._reads.run(
+        rows = await self._reads.run_stoppable(
             self._store.history.page,
             Filter(
                 query=wanted.q,
@@ -86,8 +86,10 @@ class HistoryResource:
         """JSON Lines, oldest first, never more than a few rows in memory."""
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         rows = self._store.history.export()
-        chunk = await self._reads.run(_lines, rows)
         await response.prepare(request)
+        if request.method == hdrs.METH_HEAD:
+            return response
+        chunk = await self._reads.run(_lines, rows)
         # The client has seen enough, or takes no more. It must not stay: SQLite keeps what is
         # being read, and meanwhile its log of later writes only grows.
         with contextlib.suppress(ConnectionResetError, ClientStalled):

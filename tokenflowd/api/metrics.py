@@ -88,7 +88,7 @@ class MetricsResource:
         days = read_query(request.query, MetricsQuery).days
         now = datetime.now(UTC)
         hour = now.replace(minute=0, second=0, microsecond=0)
-        summary = await self._reads.run(
+        summary = await self._reads.run_stoppable(
             self._store.metrics.summary,
             iso_time(now - timedelta(days=days)),
             iso_time(hour - timedelta(hours=23)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +10,14 @@ import msgspec
 from aiohttp import web
 
 from tokenflowd.api.answering import Answering, Chat, Plan
-from tokenflowd.api.bodies import as_schema, read_object
-from tokenflowd.api.guards import openai_error
-from tokenflowd.api.parts import MEDIA_PARTS, holds
+from tokenflowd.api.bodies import as_openai_request, read_object, read_object_with_media
+from tokenflowd.api.guards import openai_error, printable
+from tokenflowd.api.offload import Offload
 from tokenflowd.api.recording import Draft, Recorder
 from tokenflowd.api.schemas import ChatCompletionRequest, CompletionRequest
 from tokenflowd.api.streams import EventStream, Streams
 from tokenflowd.config import ServerConfig
-from tokenflowd.errors import InvalidField, TokenFlowError, TooLarge
+from tokenflowd.errors import InvalidField, TokenFlowError
 from tokenflowd.generate import Piece
 from tokenflowd.route.break_even import MIN_TOKENS
 
@@ -27,9 +26,15 @@ _OURS = ("model", "messages", "tokenflow")
 
 class CompletionsResource:
     def __init__(
-        self, settings: ServerConfig, answering: Answering, recorder: Recorder, streams: Streams
+        self,
+        settings: ServerConfig,
+        offload: Offload,
+        answering: Answering,
+        recorder: Recorder,
+        streams: Streams,
     ) -> None:
         self._settings = settings
+        self._offload = offload
         self._answering = answering
         self._recorder = recorder
         self._streams = streams
@@ -41,18 +46,13 @@ class CompletionsResource:
         return await self._answer(request, self._read_legacy)
 
     async def _read_chat(self, request: web.Request) -> tuple[Chat, _Streaming]:
-        fields, size = await read_object(request, self._settings, "max_media_body_bytes")
-        wanted = as_schema(fields, ChatCompletionRequest)
-        limit = self._settings.max_body_bytes
-        if size > limit and not holds(wanted.messages, MEDIA_PARTS):
-            raise TooLarge(
-                f"the body has more than {limit} bytes (server.max_body_bytes) and holds no image"
-            )
+        fields = await read_object_with_media(request, self._settings, self._offload)
+        wanted = as_openai_request(fields, ChatCompletionRequest)
         return _chat(fields, wanted), _streaming(wanted)
 
     async def _read_legacy(self, request: web.Request) -> tuple[Chat, _Streaming]:
-        fields, _ = await read_object(request, self._settings)
-        wanted = as_schema(fields, CompletionRequest)
+        fields = await read_object(request, self._settings)
+        wanted = as_openai_request(fields, CompletionRequest)
         if wanted.tokenflow.compress is not None:
             raise InvalidField("`tokenflow.compress` is for chat completions; compress the prompt")
         return _legacy_chat(fields, wanted), _streaming(wanted)
@@ -197,5 +197,4 @@ def _headers(request_id: str | None, plan: Plan) -> dict[str, str]:
     if plan.decision:
         headers["X-TokenFlow-Compression"] = plan.decision.reason
         headers["X-TokenFlow-Saved-Tokens"] = str(plan.saved_tokens)
-    # A category may hold anything; a header may not.
-    return {name: re.sub(r"[^\x20-\x7e]", "?", value) for name, value in headers.items()}
+    return printable(headers)

@@ -22,7 +22,7 @@ class OpenAIModelsResource:
     async def get(self, request: web.Request) -> web.Response:
         """Ids may hold slashes, as OpenRouter's and many of Groq's do."""
         wanted = request.match_info["id"].rstrip("/")
-        for model in await self._models(request):
+        for model in [*await self._models(request), *self._retired()]:
             if model.id == wanted:
                 return json_response(model)
         raise ModelNotFound(
@@ -46,3 +46,12 @@ class OpenAIModelsResource:
         for candidate in self._services.discovery.local_candidates():
             by_id.setdefault(candidate.model, candidate.provider.name)
         return [ListedModel(model, owner) for model, owner in by_id.items()]
+
+    def _retired(self) -> list[ListedModel]:
+        """Ids that are answered by a successor, and so are not listed."""
+        return [
+            ListedModel(model, provider.name)
+            for provider in self._services.providers.values()
+            if provider.obstacle is None
+            for model in provider.settings.retired
+        ]

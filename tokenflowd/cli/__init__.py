@@ -5,6 +5,8 @@ Commands import what they need when they run, so that --help answers at once.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from tokenflowd import __version__
@@ -27,8 +29,13 @@ from tokenflowd.cli.service import service
     type=click.Path(file_okay=False),
     help="Where the history, the models and config.toml are. [default: TOKENFLOW_HOME]",
 )
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    help="A .env file that stands above the data directory's own.",
+)
 @click.pass_context
-def main(context: click.Context, data_dir: str | None) -> None:
+def main(context: click.Context, data_dir: str | None, env_file: Path | None) -> None:
     """Compress and classify prompts, have them answered, and find them again.
 
     Uses the running daemon (tokenflowd); without one, starts what it needs by itself.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -35,6 +36,11 @@ STARTED = time.monotonic()
     help="Where the history, the models and config.toml are. [default: TOKENFLOW_HOME]",
 )
 @click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    help="A .env file that stands above the data directory's own.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="[default: info]",
@@ -46,6 +52,7 @@ def main(
     host: str | None,
     port: int | None,
     data_dir: str | None,
+    env_file: Path | None,
     log_level: str | None,
     log_file: bool,
     offline: bool,
@@ -78,6 +85,8 @@ def main(
     with errors_for_people():
         handover = Handover.take(os.environ)
         config = configuration(data_dir, server=flags)
+        if listen is not None:
+            config = _named_by_listen(config)
         if file := log_as_configured(config):
             click.echo(f"The log is {file}", err=True)
         if config.server.offline:
@@ -89,6 +98,28 @@ def main(
             asyncio.Runner(loop_factory=new_loop) as runner,
         ):
             runner.run(_serve(config, sockets, handover))
+
+
+def _named_by_listen(config: Config) -> Config:
+    """The same, whose host and port come from --listen where they come from a flag."""
+    import msgspec
+
+    flags = {"--host", "--port"}
+    sources = {
+        path: "--listen" if source in flags else source for path, source in config.sources.items()
+    }
+    return msgspec.structs.replace(config, sources=sources)
+
+
+def _log_sources(config: Config) -> None:
+    import logging
+
+    from tokenflowd.config import changed_settings
+
+    log = logging.getLogger("tokenflowd")
+    log.info("the data directory is %s, from %s", config.home, config.home_source)
+    for source, names in changed_settings(config).items():
+        log.info("%s: from %s", ", ".join(names), source)
 
 
 def _host_and_port(address: str) -> tuple[str, int | None]:
@@ -127,6 +158,7 @@ async def _serve(config: Config, sockets: Sequence[socket.socket], handover: Han
     from tokenflowd.services import Services
 
     services = Services(config)
+    _log_sources(config)
     services.load()
     # What is there now stays: the collector need not go through it again, 20 to 80 ms each time.
     gc.collect()

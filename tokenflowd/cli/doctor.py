@@ -19,24 +19,28 @@ def doctor(data_dir: str | None) -> None:
     """Check the settings, the models, the history and the daemon. Exit code 1: not well."""
     from tokenflowd.cli.session import configuration, errors_for_people
 
-    with errors_for_people():
-        config = configuration(data_dir)
     well = True
-    for ok, subject, finding in _findings(config):
-        mark = click.style("ok", fg="green") if ok else click.style("!!", fg="red")
-        click.echo(f"{mark}  {subject:<12} {finding}")
-        well &= ok
+    with errors_for_people():
+        for ok, subject, finding in _findings(configuration(data_dir)):
+            mark = click.style("ok", fg="green") if ok else click.style("!!", fg="red")
+            click.echo(f"{mark}  {subject:<12} {finding}")
+            well &= ok
     if not well:
         raise SystemExit(1)
 
 
 def _findings(config: Config) -> Iterator[tuple[bool, str, str]]:
     from tokenflowd.catalog import Catalog
+    from tokenflowd.config import changed_settings
     from tokenflowd.store.lock import owner_of
 
     exists = config.file.exists()
     hint = "" if exists else " (not there; `tokenflow config init` writes it)"
     yield True, "settings", f"{config.file}{hint}"
+    yield True, "directory", f"{config.home}, from {config.home_source}"
+    for source, names in changed_settings(config).items():
+        yield True, "changed", f"{', '.join(names)}: from {source}"
+    yield from _unread_env_file(config)
     catalog = Catalog(config.models_dir)
     yield from _models(config, catalog)
     yield _history(config)
@@ -49,6 +53,19 @@ def _findings(config: Config) -> Iterator[tuple[bool, str, str]]:
         else ("not running; `tokenflowd` starts it"),
     )
     yield from _keys(config)
+
+
+def _unread_env_file(config: Config) -> Iterator[tuple[bool, str, str]]:
+    """For those who expect it to be read, as many programs do."""
+    from pathlib import Path
+
+    unread = Path(".env").absolute()
+    if unread.is_file() and unread != config.env_file:
+        yield (
+            True,
+            "not read",
+            f"{unread}; name it with --env-file, or put what is yours into {config.env_file}",
+        )
 
 
 def _keys(config: Config) -> Iterator[tuple[bool, str, str]]:

@@ -170,9 +170,10 @@ def _dated_backup(config: Config) -> Path:
     from datetime import UTC, datetime
 
     from tokenflowd.errors import BackupError
+    from tokenflowd.files import make_folder
 
     try:
-        config.backups_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(config.backups_dir)
     except OSError as error:
         raise BackupError(f"{config.backups_dir} cannot be made: {error.strerror}") from error
     return config.backups_dir / f"tokenflow-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.db"

@@ -25,7 +25,7 @@ def set_key(data_dir: str | None, variable: str) -> None:
     A running daemon takes it at its next start.
     """
     from tokenflowd.cli.session import configuration, errors_for_people
-    from tokenflowd.keys import Keys, store_key
+    from tokenflowd.keys import KEYRING, Keys, store_key
 
     with errors_for_people():
         config = configuration(data_dir)
@@ -36,7 +36,7 @@ def set_key(data_dir: str | None, variable: str) -> None:
             )
         store_key(variable, _read_key(variable))
         source = Keys(config).source(variable)
-    if source in (".env", "the environment"):
+    if source != KEYRING:
         click.echo(f"stored, but the one in {source} stands above it", err=True)
 
 

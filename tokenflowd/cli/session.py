@@ -42,7 +42,10 @@ def errors_for_people() -> Iterator[None]:
 def configuration(data_dir: str | None, **flags: Any) -> Config:
     """The Config in force, and files from now on readable by their owner only."""
     os.umask(0o077)
-    return load_config(home=Path(data_dir) if data_dir else None, flags=flags)
+    # Both programs take it before any command.
+    env_file: Path | None = click.get_current_context().find_root().params["env_file"]
+    home = Path(data_dir) if data_dir else None
+    return load_config(home=home, env_file=env_file, flags=flags)
 
 
 class DaemonClient:

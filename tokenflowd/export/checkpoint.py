@@ -75,10 +75,16 @@ class Checkpoint:
 
 def find_checkpoint(source: str) -> Checkpoint:
     """A local folder, else a repository of the hub, which is downloaded (and resumed) by its own
-    client. Raises ExportError."""
+    client. Raises ExportError, also for a name that could be either: whoever wrote the current
+    directory does not decide which."""
     folder = Path(source).expanduser()
     if not folder.is_dir():
         folder = _download(source)
+    elif not source.startswith(("/", ".", "~")):
+        raise ExportError(
+            f"there is a folder {source} here: write ./{source} for it, or run this elsewhere for "
+            "the repository of the hub"
+        )
     try:
         config = msgspec.json.decode((folder / "config.json").read_bytes())
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,14 @@ from tokenflowd.config import ProviderConfig, ServedModel
 from tokenflowd.generate.wire import Usage
 
 TOKENS_PER_PRICE = 1_000_000
+# Ollama's names for models that it asks its makers' servers for: "gpt-oss:120b-cloud", "x:cloud".
+_CLOUD_MODEL = re.compile(r"[:-]cloud\Z", re.IGNORECASE)
+# Sentence encoders, which local servers list among the others; they cannot chat.
+_EMBEDDER = re.compile(
+    r"embed|(?:\A|[/_-])(?:bge|gte|e5|minilm|stella|sbert|colbert|rerank\w*)(?:[:/_.-]|\Z)|"
+    r"all-minilm|paraphrase-multilingual|sentence-t",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +103,17 @@ class Candidate:
 
     provider: Provider
     model: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the answer comes from another machine: a server of this one may only pass the
+        request on."""
+        return not self.provider.is_local or _CLOUD_MODEL.search(self.model) is not None
+
+    @property
+    def is_embedder(self) -> bool:
+        """Whether its name is that of a sentence encoder, or of another model that cannot chat."""
+        return _EMBEDDER.search(self.model) is not None
 
 
 class Providers(Mapping[str, Provider]):

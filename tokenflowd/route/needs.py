@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenflowd.generate import Candidate
@@ -23,12 +24,13 @@ class Needs:
         takes_tools = not self.tools or facts.tools is not False
         return reads_all and takes_tools and (not self.images or facts.images is True)
 
-    @property
-    def described(self) -> str:
-        """What a request does that has these needs, for a sentence."""
-        said = [
-            *["holds images"] * self.images,
-            *["names tools"] * self.tools,
-            f"may take {self.tokens} tokens with its answer",
+    def unmet_by(self, candidates: Sequence[Candidate]) -> str:
+        """What a request does that none of these takes; all that it does if each takes some of it.
+        For a sentence."""
+        each = [
+            *[(Needs(images=True), "holds images")] * self.images,
+            *[(Needs(tools=True), "names tools")] * self.tools,
+            (Needs(tokens=self.tokens), f"takes {self.tokens} tokens with its answer"),
         ]
-        return " and ".join(said)
+        unmet = [said for need, said in each if not any(map(need.are_met_by, candidates))]
+        return " and ".join(unmet or (said for _, said in each))

@@ -63,14 +63,29 @@ class Router:
 
         Raises ModelNotFound when nobody is known to serve it.
         """
+        known = self._serving(model, local)
+        return self._route(model, reason, known, local) if known else self._elsewhere(model, reason)
+
+    def for_embeddings(self, model: str, local: Sequence[Candidate]) -> Route:
+        """Who serves `model`; nobody stands in, as vectors of two models cannot be compared.
+
+        Raises ModelNotFound when nobody is known to serve it.
+        """
+        reason = "model named"
+        known = self._serving(model, local)
+        return self._route(model, reason, known, ()) if known else self._elsewhere(model, reason)
+
+    def _serving(self, model: str, local: Sequence[Candidate]) -> list[Candidate]:
+        """Those that are known to serve it."""
         known = self._rankings.ranked_at(model) or [
             Candidate(provider, model)
             for provider in self._providers.values()
             if provider.knows(model)
         ]
-        known += [candidate for candidate in local if candidate.model == model]
-        if known:
-            return self._route(model, reason, known, local)
+        return known + [candidate for candidate in local if candidate.model == model]
+
+    def _elsewhere(self, model: str, reason: str) -> Route:
+        """Who may serve a model that nobody is known to serve. Raises ModelNotFound."""
         name, _, rest = model.partition("/")
         if rest and name in self._providers:
             return self.at_provider(name, rest)
@@ -94,7 +109,7 @@ class Router:
             )
         candidate = Candidate(self._providers[name], model)
         reason = "model and provider named"
-        if obstacle := candidate.provider.obstacle:
+        if obstacle := obstacle_to(candidate):
             return Route(model, reason, (), ProviderError("unavailable", f"{name}: {obstacle}"))
         return self._route(model, reason, [candidate], ())
 
@@ -108,7 +123,7 @@ class Router:
         usable = [
             Candidate(candidate.provider, candidate.provider.served_as(candidate.model))
             for candidate in candidates
-            if not candidate.provider.obstacle
+            if not obstacle_to(candidate)
         ]
         if stand_in := self._stand_in(local):
             usable.append(stand_in)
@@ -122,15 +137,17 @@ class Router:
         able = tuple(filter(needs.are_met_by, route.candidates))
         if able:
             return replace(route, candidates=able)
-        others = dict.fromkeys(filter(needs.are_met_by, self._others(local)))
-        if not others:
+        others = list(dict.fromkeys(self._others(local)))
+        able = tuple(filter(needs.are_met_by, others))
+        if not able:
+            unmet = needs.unmet_by([*route.candidates, *others])
             raise BadRequest(
-                f"the request {needs.described}, and no model that can be asked is known to take "
-                "that: name a model instead of auto, or say in the config what one takes "
+                f"the request {unmet}, and no model that can be asked is known to take that: name "
+                "a model instead of auto, or say in the config what one takes "
                 "([providers.NAME.models])"
             )
-        reason = f"{route.reason}; the request {needs.described}"
-        return Route(next(iter(others)).model, reason, tuple(others))
+        reason = f"{route.reason}; the request {needs.unmet_by(route.candidates)}"
+        return Route(able[0].model, reason, able)
 
     def _others(self, local: Sequence[Candidate]) -> Iterator[Candidate]:
         """All that can be asked: first what is ranked for any category."""
@@ -142,23 +159,23 @@ class Router:
         for provider in self._providers.values():
             if not provider.obstacle and not provider.is_own:
                 yield from (Candidate(provider, model) for model in provider.settings.models)
-        yield from local
+        yield from (candidate for candidate in local if not obstacle_to(candidate))
 
     def _stand_in(self, local: Sequence[Candidate]) -> Candidate | None:
         if not self._settings.stand_in:
             return None
         wanted = self._settings.local_model
-        able = [
+        able = (
             candidate
             for candidate in local
-            # Ollama lists embedding models among the others; they cannot chat.
-            if (candidate.model == wanted if wanted else "embed" not in candidate.model)
-        ]
-        return able[0] if able else None
+            if not candidate.is_remote
+            and (candidate.model == wanted if wanted else not candidate.is_embedder)
+        )
+        return next(able, None)
 
     def _nobody(self, wanted: str, candidates: Sequence[Candidate]) -> ProviderError:
         obstacles = dict.fromkeys(
-            f"{candidate.provider.name}: {candidate.provider.obstacle}" for candidate in candidates
+            f"{candidate.provider.name}: {obstacle_to(candidate)}" for candidate in candidates
         )
         keys = dict.fromkeys(
             candidate.provider.settings.key_variable
@@ -166,8 +183,8 @@ class Router:
             if candidate.provider.settings.key_variable and not candidate.provider.offline
         )
         set_key = (
-            f"set {' or '.join(keys)} in the environment, in .env or with `tokenflow keys set` and "
-            "restart, or "
+            f"set {' or '.join(keys)} in the environment, in the data directory's .env or with "
+            "`tokenflow keys set` and restart, or "
         ) * bool(keys)
         places = ", ".join(
             f"{provider.name} at {provider.base_url}"
@@ -180,3 +197,10 @@ class Router:
             f"machine was found ({places}): {set_key}start one of these, for instance with "
             "`ollama serve`",
         )
+
+
+def obstacle_to(candidate: Candidate) -> str | None:
+    """Why it cannot be asked, as settings and environment stand; None if it can."""
+    if candidate.provider.offline and candidate.is_remote and candidate.provider.is_local:
+        return f"the daemon is offline, and {candidate.model} runs on another machine"
+    return candidate.provider.obstacle

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from tokenflowd.errors import StoreDegraded
+from tokenflowd.errors import Cancelled, ReadTimeout, StoreDegraded, UnsafePath
+from tokenflowd.files import check_file, make_directory
 from tokenflowd.store.migrations import migrations
 
 log = logging.getLogger(__name__)
@@ -21,12 +23,19 @@ log = logging.getLogger(__name__)
 # SQLite's own errors for a file that is no database, or one with broken pages.
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 BUSY_TIMEOUT_S = 5.0
+# What one answer may take of a reader, of which there are few.
+READ_TIMEOUT_S = 30.0
+# Instructions of SQLite's machine between two looks at the clock: less than a millisecond.
+_STEPS = 10_000
+# The database, and the files that SQLite opens beside it.
+_SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 
 def open_for_writing(path: Path) -> Database:
     """The one connection that writes. Creates and migrates; a damaged file is moved aside.
 
-    Raises StoreDegraded when the schema is newer than this program, or nothing can be opened.
+    Raises StoreDegraded when the schema is newer than this program, or nothing can be opened, and
+    UnsafePath when what is there is no file of our own.
     """
     try:
         return _open(path)
@@ -53,6 +62,7 @@ def start_anew(path: Path, damage: sqlite3.Error) -> Database:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises StoreDegraded."""
     try:
+        _check_files(path)
         # An export is read by whichever threads are free, one after the other.
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
@@ -60,6 +70,8 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             timeout=BUSY_TIMEOUT_S,
             check_same_thread=False,
         )
+    except UnsafePath as error:
+        raise StoreDegraded(error.detail) from error
     except sqlite3.Error as error:
         raise StoreDegraded(f"{path} cannot be read: {error}") from error
     connection.row_factory = sqlite3.Row
@@ -67,17 +79,35 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write, for the length of the block. Raises StoreDegraded."""
+def reading(
+    path: Path, *, stop: threading.Event | None = None, timeout_s: float = READ_TIMEOUT_S
+) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write, for the length of the block. Raises StoreDegraded; when
+    `stop` is set, Cancelled; and ReadTimeout when a query takes longer than `timeout_s`."""
     with contextlib.closing(open_for_reading(path)) as connection:
+        deadline = time.monotonic() + timeout_s
+
+        def is_over() -> bool:
+            return (stop is not None and stop.is_set()) or time.monotonic() > deadline
+
+        connection.set_progress_handler(is_over, _STEPS)
         try:
             yield connection
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise StoreDegraded(f"the history cannot be read: {error}") from error
+            if stop is not None and stop.is_set():
+                raise Cancelled("the client left") from None
+            raise ReadTimeout(
+                f"the history was read for {timeout_s:g} s without an end; ask for less of it"
+            ) from None
         except sqlite3.Error as error:
             raise StoreDegraded(f"the history cannot be read: {error}") from error
 
 
 def _open(path: Path) -> Database:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path.parent)
+    _check_files(path)
     # Created here with its mode: SQLite would follow the umask, -wal and -shm follow the file.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -94,6 +124,13 @@ def _open(path: Path) -> Database:
         connection.close()
         raise
     return db
+
+
+def _check_files(path: Path) -> None:
+    """SQLite opens by path and follows links (no parameter of a URI is SQLITE_OPEN_NOFOLLOW).
+    Nobody else can put one there after this check: the directory is ours. Raises UnsafePath."""
+    for suffix in _SUFFIXES:
+        check_file(path.with_name(path.name + suffix), for_writing=True)
 
 
 def _migrate(db: Database, path: Path) -> None:
@@ -116,14 +153,16 @@ def _migrate(db: Database, path: Path) -> None:
 
 
 def _back_up(db: Database, target: Path) -> None:
-    os.close(os.open(target, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
+    for suffix in _SUFFIXES:  # of a migration that was killed
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with contextlib.closing(sqlite3.connect(target)) as copy:
         db.conn.backup(copy)
 
 
 def _move_aside(path: Path) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in _SUFFIXES:
         file = path.with_name(path.name + suffix)
         if file.exists():
             file.rename(path.with_name(f"{path.name}.damaged-{stamp}{suffix}"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +84,10 @@ class History:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def page(self, wanted: Filter) -> list[dict[str, Any]]:
-        """The latest requests that match, newest first, each with a preview of its input."""
-        with reading(self._path) as connection:
+    def page(self, wanted: Filter, *, stop: threading.Event | None = None) -> list[dict[str, Any]]:
+        """The latest requests that match, newest first, each with a preview of its input.
+        Raises Cancelled when `stop` is set, and ReadTimeout."""
+        with reading(self._path, stop=stop) as connection:
             where, parameters = _conditions(connection, wanted)
             sql = f"{_SUMMARY} {where} ORDER BY r.number DESC LIMIT :limit"
             rows = connection.execute(sql, {**parameters, "limit": wanted.limit})
@@ -107,13 +110,15 @@ class History:
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Everything about every request, oldest first, read as it is consumed."""
-        with reading(self._path) as connection:
+        with reading(self._path, timeout_s=math.inf) as connection:
             for row in connection.execute(f"{_DETAIL} ORDER BY r.number"):
                 yield _decoded(row)
 
     def is_whole(self) -> bool:
         """Whether SQLite finds no damage; reads the whole file."""
-        return bool(self._rows("PRAGMA quick_check(1)", {})[0]["quick_check"] == "ok")
+        with reading(self._path, timeout_s=math.inf) as connection:
+            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        return found == "ok"
 
     def count(self) -> int:
         return int(self._rows("SELECT count(*) AS n FROM requests", {})[0]["n"])

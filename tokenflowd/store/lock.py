@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenflowd.errors import AlreadyRunning, StoreDegraded
+from tokenflowd.files import make_directory, open_file
 
 LOCK_FILE = "tokenflow.lock"
 
@@ -26,10 +27,10 @@ class DirectoryLock:
     """Held until closed; the kernel lets go of it if the process dies."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises AlreadyRunning, naming the process that has it, and StoreDegraded."""
+        """Raises AlreadyRunning, naming the process that has it, UnsafePath and StoreDegraded."""
         with _writing(directory):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = _open(directory)
+            make_directory(directory)
+            self._file = open_file(directory / LOCK_FILE, os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,10 +55,11 @@ class DirectoryLock:
 
 
 def owner_of(directory: Path) -> Owner | None:
-    """Who has `directory` now; None when nobody has."""
-    if not (directory / LOCK_FILE).exists():
+    """Who has `directory` now; None when nobody has. Raises UnsafePath."""
+    try:
+        file = open_file(directory / LOCK_FILE, os.O_RDONLY)
+    except FileNotFoundError:
         return None
-    file = _open(directory)
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -74,10 +76,6 @@ def _writing(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreDegraded(f"{directory} cannot be written: {error.strerror}") from error
-
-
-def _open(directory: Path) -> int:
-    return os.open(directory / LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
 
 
 def _read(file: int) -> Owner:

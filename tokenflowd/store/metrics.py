@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from math import ceil
 from pathlib import Path
@@ -106,13 +107,15 @@ class Metrics:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def summary(self, since: str, last_day: str) -> dict[str, Any]:
+    def summary(
+        self, since: str, last_day: str, *, stop: threading.Event | None = None
+    ) -> dict[str, Any]:
         """Totals, times, days, models and categories since an ISO 8601 time in UTC; hours since
         `last_day`, another."""
         everything = Times()
         of_model: defaultdict[tuple[str, str], Times] = defaultdict(Times)
         of_category: defaultdict[str | None, Times] = defaultdict(Times)
-        with reading(self._path) as connection:
+        with reading(self._path, stop=stop) as connection:
             parameters = {"since": since, "last_day": last_day}
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute(_PERIOD, parameters)

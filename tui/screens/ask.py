@@ -282,7 +282,8 @@ class AskScreen(Screen[None]):
         names = {"user": "You", "assistant": "Assistant"}
         parts = [f"## {names[said['role']]}\n\n{said['content']}\n" for said in self._messages]
         try:
-            file.write_text("\n".join(parts), "utf-8")
+            with file.open("x", encoding="utf-8") as new:  # and never what a link leads to
+                new.write("\n".join(parts))
         except OSError as error:
             self.notify(f"{file}: {error.strerror}", severity="error")
             return
