@@ -49,12 +49,10 @@ RATE_LIMIT = {
 }
 
 
-def installed(*parts: str) -> Path:
-    """The file of a client; skips the test where it is not installed."""
-    path = HOME.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{path} is missing: make test-clients")
-    return path
+def needs(environment: str) -> pytest.MarkDecorator:
+    """Skips a test where the environment of its client, such as `py`, is not installed."""
+    path = HOME / environment
+    return pytest.mark.skipif(not path.exists(), reason=f"no {path}: make test-clients")
 
 
 def program_on_path(name: str) -> str:
@@ -110,6 +108,18 @@ def run_client(
     return Output(done.returncode, done.stdout, done.stderr)
 
 
+LIBRARIES = [
+    pytest.param("openai_python.py", marks=needs("py")),
+    pytest.param("openai_node.mjs", marks=needs("js")),
+    pytest.param("openai_page.mjs", marks=needs("js")),
+    pytest.param("langchain.py", marks=needs("py")),
+    pytest.param("llamaindex.py", marks=needs("py")),
+    pytest.param("litellm_.py", marks=needs("py")),
+    pytest.param("ai_sdk_openai.mjs", marks=needs("js")),
+    pytest.param("ai_sdk_openai_compatible.mjs", marks=needs("js")),
+]
+
+
 @dataclass(frozen=True)
 class Library:
     """A program of ours that uses a client's library, and tells in JSON what came of a step."""
@@ -120,7 +130,7 @@ class Library:
         url = f"http://localhost:{relay.daemon.port}/v1"
         path = PROGRAMS / self.program
         if path.suffix == ".py":
-            python = str(installed("py", "bin", "python"))
+            python = str(HOME / "py" / "bin" / "python")
             output = run_client([python, str(path), url, step], home, home)
         else:
             # Node finds the packages of a program that it reads from its input where it is run.
@@ -128,7 +138,7 @@ class Library:
             page = {"CHROMIUM": program_on_path("chromium"), "PROGRAMS": str(PROGRAMS)}
             output = run_client(
                 node,
-                installed("js"),
+                HOME / "js",
                 home,
                 page if "page" in self.program else {},
                 path.read_text("utf-8"),

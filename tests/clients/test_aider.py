@@ -9,17 +9,18 @@ import pytest
 
 from tests.clients.conftest import (
     BAD_REQUEST,
+    HOME,
     PATIENCE_S,
     RATE_LIMIT,
     Output,
-    installed,
+    needs,
     refuses,
     run_client,
 )
 from tests.conftest import OpenRelay, Relay
 from tests.upstream import answer
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(PATIENCE_S + 20)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(PATIENCE_S + 20), needs("aider")]
 
 BEFORE, AFTER = 'print("Hello")\n', 'print("Hällo")\n'
 EDIT = f"""I greet in German.
@@ -54,7 +55,7 @@ def aider(relay: Relay, repository: Path, model: str = "m1") -> Output:
         f"--model openai/{model} --edit-format diff --yes-always --no-check-update --no-analytics"
     )
     options += " --no-show-model-warnings --no-show-release-notes --map-tokens 0 --no-pretty"
-    command = [str(installed("aider", "bin", "aider")), *options.split()]
+    command = [str(HOME / "aider" / "bin" / "aider"), *options.split()]
     environment = {
         "OPENAI_API_BASE": f"http://localhost:{relay.daemon.port}/v1",
         "OPENAI_API_KEY": "x",

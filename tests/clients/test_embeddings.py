@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import PATIENCE_S, Library
+from tests.clients.conftest import LIBRARIES, PATIENCE_S, Library
 from tests.conftest import OpenRelay
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(PATIENCE_S + 20)]
@@ -15,16 +15,7 @@ DIMENSIONS = 384
 
 
 @pytest.mark.parametrize(
-    "program",
-    [
-        "openai_python.py",
-        "openai_node.mjs",
-        "openai_page.mjs",
-        "langchain.py",
-        "litellm_.py",
-        "ai_sdk_openai.mjs",
-        "ai_sdk_openai_compatible.mjs",
-    ],
+    "program", [library for library in LIBRARIES if "llamaindex.py" not in library.values]
 )
 def test_texts_are_embedded(open_relay: OpenRelay, tmp_path: Path, program: str) -> None:
     report = Library(program).report(open_relay(), "embed", tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from tests.clients.conftest import (
     BAD_REQUEST,
     FINAL_TEXT,
+    HOME,
     PATIENCE_S,
     PIECES,
     RATE_LIMIT,
@@ -18,7 +19,7 @@ from tests.clients.conftest import (
     TOOL_RESULT,
     Output,
     calls_tool,
-    installed,
+    needs,
     refuses,
     run_client,
     tool_results,
@@ -26,7 +27,7 @@ from tests.clients.conftest import (
 from tests.conftest import OpenRelay, Relay
 from tests.upstream import answer
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(PATIENCE_S + 20)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(PATIENCE_S + 20), needs("py")]
 
 FUNCTION = f"""
 def {TOOL_NAME}(city: str) -> str:
@@ -44,7 +45,7 @@ def llm(relay: Relay, home: Path, *arguments: str) -> Output:
   supports_tools: true
 """
     )
-    command = [str(installed("py", "bin", "llm")), "-m", "flow", "--key", "x", *arguments]
+    command = [str(HOME / "py" / "bin" / "llm"), "-m", "flow", "--key", "x", *arguments]
     return run_client(command, home, home, {"LLM_USER_PATH": str(home)})
 
 
@@ -73,8 +74,10 @@ def test_a_refusal_shows_what_the_provider_said(open_relay: OpenRelay, tmp_path:
     assert BAD_REQUEST["code"] in output.err
 
 
-def test_a_rate_limit_is_said_to_be_one(open_relay: OpenRelay, tmp_path: Path) -> None:
-    output = llm(open_relay(refuses(429, RATE_LIMIT, Retry_After="1")), tmp_path, "Hi")
+def test_a_rate_limit_that_stays_is_said_to_be_one(open_relay: OpenRelay, tmp_path: Path) -> None:
+    relay = open_relay(refuses(429, RATE_LIMIT, Retry_After="1"))
+    output = llm(relay, tmp_path, "Hi")
     assert output.code != 0
     assert "429" in output.err
     assert str(RATE_LIMIT["message"]) in output.err
+    assert len(relay.rows()) > 1  # it asked again

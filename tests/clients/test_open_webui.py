@@ -20,6 +20,7 @@ import pytest
 from tests.clients.conftest import (
     BAD_REQUEST,
     FINAL_TEXT,
+    HOME,
     PATIENCE_S,
     PIECES,
     PROGRAMS,
@@ -29,7 +30,7 @@ from tests.clients.conftest import (
     TOOL_NAME,
     TOOL_RESULT,
     calls_tool,
-    installed,
+    needs,
     program_on_path,
     refuses,
     run_client,
@@ -38,7 +39,12 @@ from tests.conftest import Daemon, answered_by
 from tests.upstream import Upstream, answer
 from tokenflowd.services import Services
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(2 * PATIENCE_S)]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.timeout(2 * PATIENCE_S),
+    needs("open-webui"),
+    needs("js"),
+]
 
 TOOL = f'''
 class Tools:
@@ -79,7 +85,7 @@ class OpenWebUI:
         environment = {"CHROMIUM": program_on_path("chromium"), "SCREENSHOT": str(picture)}
         output = run_client(
             [program_on_path("node"), "--input-type=module", "-", url],
-            installed("js"),
+            HOME / "js",
             self.home,
             environment,
             (PROGRAMS / "open_webui.mjs").read_text("utf-8"),
@@ -90,7 +96,7 @@ class OpenWebUI:
 
 @pytest.fixture(scope="module")
 def web_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUI]:
-    program = installed("open-webui", "bin", "open-webui")
+    program = HOME / "open-webui" / "bin" / "open-webui"
     home = tmp_path_factory.mktemp("home")
     with Upstream() as upstream:
         groq = {"base_url": upstream.url, "models": {"m1": {}}}

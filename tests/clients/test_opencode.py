@@ -9,11 +9,12 @@ import pytest
 
 from tests.clients.conftest import (
     BAD_REQUEST,
+    HOME,
     PATIENCE_S,
     RATE_LIMIT,
     Output,
     calls_tool,
-    installed,
+    needs,
     refuses,
     run_client,
     tool_results,
@@ -21,7 +22,7 @@ from tests.clients.conftest import (
 from tests.conftest import OpenRelay, Relay
 from tests.upstream import answer
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(PATIENCE_S + 20)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(PATIENCE_S + 20), needs("js")]
 
 
 def opencode(relay: Relay, folder: Path, model: str = "m1") -> Output:
@@ -44,7 +45,7 @@ def opencode(relay: Relay, folder: Path, model: str = "m1") -> Output:
         "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
         "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
     }
-    program = installed("js", "node_modules", "opencode-ai", "bin")
+    program = HOME / "js" / "node_modules" / "opencode-ai" / "bin"
     command = [str(next(program.glob("opencode*"))), "run", "Write a greeting to greet.txt."]
     return run_client(command, folder, folder / "home", environment)
 
