@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import secrets
 import shlex
 import sys
 from pathlib import Path
@@ -21,6 +23,15 @@ class WebServer(Server):
         program = [sys.executable, "-P", "-m", "tokenflow_tui"]
         program += ["--url", url, "--data-dir", str(folder)]
         super().__init__(shlex.join(program), HOST, port, title="TokenFlow")
+        # Whoever can use this machine can reach the port; only its owner is told this.
+        self._token = secrets.token_urlsafe(32)
+        # Cookies know no ports: each server on this machine has one of its own.
+        self._cookie = f"tokenflow-web-{port}"
+
+    @property
+    def address(self) -> str:
+        """What the owner opens: with the token, which becomes a cookie."""
+        return f"{self.public_url}/?token={self._token}"
 
     def serve(self, debug: bool = False) -> None:
         """Until it is interrupted. Raises OSError."""
@@ -29,7 +40,7 @@ class WebServer(Server):
             host=self.host,
             port=self.port,
             shutdown_timeout=1,  # pages that are open would be waited for
-            print=lambda _: print(f"TokenFlow is at {self.public_url}, ctrl+c ends it", flush=True),
+            print=lambda _: print(f"TokenFlow is at {self.address} (ctrl+c ends it)", flush=True),
         )
 
     async def on_startup(self, app: web.Application) -> None:
@@ -48,7 +59,17 @@ class WebServer(Server):
             request.host != f"{HOST}:{self.port}"
         ):
             raise web.HTTPForbidden(text=f"Open {self.public_url}\n")
-        return await handler(request)
+        if self._is_token(request.cookies.get(self._cookie, "")):
+            return await handler(request)
+        if request.path == "/" and self._is_token(request.query.get("token", "")):
+            # Elsewhere at once, so that neither a bookmark nor a picture has the token.
+            response = web.Response(status=303, headers={"Location": "/"})
+            response.set_cookie(self._cookie, self._token, httponly=True, samesite="Lax")
+            return response
+        raise web.HTTPForbidden(text="Open the address that tokenflow-tui --web has printed\n")
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._token.encode())
 
     async def _set_policy(self, request: web.Request, response: web.StreamResponse) -> None:
         """Nor does the page ask others: its template names a font of Google's."""

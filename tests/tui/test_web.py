@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -19,6 +21,9 @@ from tests.program import Program
 
 PATIENCE_S = 20.0
 Served = tuple[str, subprocess.Popen[str]]
+PRINTED = re.compile(
+    r"TokenFlow is at (http://127\.0\.0\.1:\d+)/\?token=([\w-]{43}) \(ctrl\+c ends it\)\n"
+)
 
 
 def tui(*options: str) -> subprocess.Popen[str]:
@@ -36,24 +41,27 @@ def port() -> int:
 
 @pytest.fixture
 def served(program: Program, port: int, tmp_path: Path) -> Iterator[Served]:
-    """Its address and its process."""
+    """The address that it prints, and its process."""
     folder = str(tmp_path / "tui")
     process = tui("--web", "--web-port", str(port), "--url", program.url, "--data-dir", folder)
     assert process.stdout
-    assert process.stdout.readline() == (
-        f"TokenFlow is at http://127.0.0.1:{port}, ctrl+c ends it\n"
-    )
-    yield f"http://127.0.0.1:{port}", process
+    printed = PRINTED.fullmatch(process.stdout.readline())
+    assert printed
+    assert printed[1] == f"http://127.0.0.1:{port}"
+    yield f"{printed[1]}/?token={printed[2]}", process
     process.kill()
     process.communicate()
 
 
 def test_the_page_shows_the_app_and_ends_with_the_server(served: Served, program: Program) -> None:
-    url, process = served
+    address, process = served
+    url = address.partition("/?")[0]
 
     async def looked() -> None:
-        async with aiohttp.ClientSession() as session:
-            async with session.get(url) as page:
+        jar = aiohttp.CookieJar(unsafe=True)  # cookies of an IP address, too, as browsers do
+        async with aiohttp.ClientSession(cookie_jar=jar) as session:
+            async with session.get(address) as page:
+                assert "token" not in str(page.url)
                 assert f"ws://{url.removeprefix('http://')}/ws" in await page.text()
             async with session.ws_connect(f"{url}/ws?width=100&height=30") as screen:
                 seen = b""
@@ -69,18 +77,55 @@ def test_the_page_shows_the_app_and_ends_with_the_server(served: Served, program
     assert process.returncode == 0
 
 
+def refused(url: str, **headers: str) -> int:
+    request = urllib.request.Request(url, headers=headers)
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request, timeout=PATIENCE_S)
+    error.value.close()
+    return error.value.code
+
+
 def test_other_sites_are_kept_out(served: Served) -> None:
-    for path in ("/", "/ws"):
-        for header in ("Origin", "https://elsewhere.example"), ("Host", "elsewhere.example:8001"):
-            request = urllib.request.Request(served[0] + path, headers=dict([header]))
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(request, timeout=PATIENCE_S)
-            refused.value.close()
-            assert refused.value.code == 403, (path, header)
+    address = served[0]
+    for url in (address, address.replace("/?", "/ws?")):
+        assert refused(url, Origin="https://elsewhere.example") == 403
+        assert refused(url, Host="elsewhere.example:8001") == 403
+
+
+def test_other_users_of_the_machine_are_kept_out(served: Served) -> None:
+    """They can reach the port, but have not seen what the command printed."""
+    url, _, token = served[0].partition("/?token=")
+    for path in (
+        "/",
+        "/ws",
+        "/static/",
+        "/download/x",
+        f"/ws?token={token}",
+        "/?token=",
+        "/?token=é",
+    ):
+        assert refused(url + quote(path, safe="/?=&")) == 403, path
+    port = url.rpartition(":")[2]
+    wrong = f"tokenflow-web-{port}={token[:-1]}x"
+    assert refused(f"{url}/", Cookie=wrong) == 403
+    assert refused(f"{url}/?token={token[:-1]}") == 403
+
+
+def test_each_run_has_a_token_of_its_own(served: Served, program: Program, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    other = tui("--web", "--web-port", port, "--url", program.url, "--data-dir", str(tmp_path))
+    assert other.stdout
+    printed = PRINTED.fullmatch(other.stdout.readline())
+    other.kill()
+    other.communicate()
+    assert printed
+    assert printed[2] not in served[0]
 
 
 def test_the_page_asks_nobody_else(served: Served) -> None:
-    with urllib.request.urlopen(served[0], timeout=PATIENCE_S) as page:
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with opener.open(served[0], timeout=PATIENCE_S) as page:
         policy = page.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self'")
     assert "http" not in policy
