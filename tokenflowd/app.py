@@ -14,6 +14,7 @@ from tokenflowd.api.guards import (
     guard_content_type,
     guard_host,
     guard_origin,
+    guard_token,
     name_request,
     protect_response,
 )
@@ -34,6 +35,7 @@ def build_app(services: Services) -> web.Application:
             answer_errors,
             guard_host(settings),
             guard_origin(settings),
+            *([guard_token(services.token)] if services.token else []),
             guard_content_type,
         ],
     )

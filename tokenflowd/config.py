@@ -74,6 +74,7 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True):
     log_file: bool = False
     log_max_bytes: Positive = 10 * 1024 * 1024
     log_backups: Positive = 4
+    token: bool = False
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ("http://localhost:3000", "http://127.0.0.1:3000")
     max_body_bytes: Positive = 8 * 1024 * 1024

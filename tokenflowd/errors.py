@@ -71,6 +71,13 @@ class BadRequest(TokenFlowError):
     error = "bad request"
 
 
+class Unauthorized(TokenFlowError):
+    """The daemon asks for its token, and this request has not got it."""
+
+    status = 401
+    error = "unauthorized"
+
+
 class Forbidden(TokenFlowError):
     """The request comes from a page or under a name that is not let in."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Literal, TypeVar
 
+from tokenflowd.access import access_token
 from tokenflowd.catalog import Catalog, Task
 from tokenflowd.classify import Classifier, EmbeddingScorer, PairScorer
 from tokenflowd.compress import Compressor, count_tokens, is_spelled_better
@@ -76,6 +77,7 @@ class Services:
     def __init__(self, config: Config) -> None:
         """Raises AlreadyRunning, ConfigError and StoreDegraded."""
         self.config = config
+        self.token = access_token(config.home) if config.server.token else ""
         self.keys = Keys(config)
         self.providers = Providers(config.providers, self.keys.get, offline=config.server.offline)
         self.rankings = Rankings(config.route, self.providers)
@@ -131,7 +133,7 @@ class Services:
             return active
 
     def _hide_keys(self) -> None:
-        hide(self.keys.of_keyring())
+        hide(self.keys.of_keyring() | {self.token} - {""})
 
     async def close(self) -> None:
         self.discovery.close()

@@ -78,7 +78,7 @@ class TokenFlowApp(App[None]):
 
     def __init__(self, url: str, state: State) -> None:
         super().__init__()
-        self.daemon = Daemon(url)
+        self.daemon = Daemon(url, state.daemon_token)
         self.state = state
         self.next_try_at = 0.0
         self._visible_filter = VisibleFilter()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from tokenflow_tui.launch import LOCAL_HOSTS
 from tokenflow_tui.sse import Event, events
 
 if TYPE_CHECKING:
@@ -29,10 +31,15 @@ class Unreachable(DaemonError):
 
 
 class Daemon:
-    """One session for all that the app asks, at a URL or unix:PATH; to be closed when it ends."""
+    """One session for all that the app asks, at a URL or unix:PATH; to be closed when it ends.
 
-    def __init__(self, url: str) -> None:
+    `token` is this machine's daemon's: no other machine is sent it.
+    """
+
+    def __init__(self, url: str, token: str = "") -> None:
         self.url = url.rstrip("/")
+        is_here = url.startswith(UNIX) or urlsplit(url).hostname in LOCAL_HOSTS
+        self._headers = {"Authorization": f"Bearer {token}"} if token and is_here else {}
         self._socket_file = url.removeprefix(UNIX) if url.startswith(UNIX) else None
         self._base = self.url if self._socket_file is None else "http://localhost"
         self._session: aiohttp.ClientSession | None = None
@@ -81,7 +88,9 @@ class Daemon:
 
             timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
             connector = UnixConnector(self._socket_file) if self._socket_file else None
-            self._session = ClientSession(timeout=timeout, connector=connector)
+            self._session = ClientSession(
+                timeout=timeout, connector=connector, headers=self._headers
+            )
         return self._session
 
     async def _json(self, method: str, path: str, **more: Any) -> Any:

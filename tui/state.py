@@ -35,6 +35,14 @@ class State:
         self.settings = self._read_settings()
 
     @property
+    def daemon_token(self) -> str:
+        """Of the daemon whose data directory this is; empty if it asks for none."""
+        try:
+            return self._read(self._folder / "token").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    @property
     def settings_file(self) -> Path:
         return self._folder / "tui.json"
 

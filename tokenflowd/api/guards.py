@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import math
 import re
@@ -25,6 +26,7 @@ from tokenflowd.errors import (
     ProviderDetails,
     ProviderError,
     TokenFlowError,
+    Unauthorized,
     UnsupportedMediaType,
 )
 from tokenflowd.store import new_id
@@ -216,6 +218,35 @@ async def protect_response(request: web.Request, response: web.StreamResponse) -
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.headers.setdefault("Content-Security-Policy", "default-src 'none'")
     response.headers["Content-Security-Policy"] += "; frame-ancestors 'none'"
+
+
+def guard_token(token: str) -> Middleware:
+    """Lets in who has the token: as an API key, or as the cookie that a page gets for it."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        scheme, _, key = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        cookie = f"tokenflow-{_port(request)}"  # cookies know no ports
+        has_it = scheme.lower() == "bearer" and _is_same(key.strip(), token)
+        if has_it or _is_same(request.cookies.get(cookie, ""), token):
+            return await handler(request)
+        if request.path == "/healthz":
+            return await handler(request)
+        if request.path == "/" and _is_same(request.query.get("token", ""), token):
+            # Elsewhere at once, so that neither a bookmark nor a picture has the token.
+            response = web.Response(status=303, headers={hdrs.LOCATION: "/"})
+            response.set_cookie(cookie, token, httponly=True, samesite="Strict")
+            return response
+        raise Unauthorized(
+            "this daemon asks for its token, which is in the file `token` of its data directory: "
+            "send it as `Authorization: Bearer TOKEN` (the API key of an OpenAI client)"
+        )
+
+    return guard
+
+
+def _is_same(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 
 async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:

@@ -148,6 +148,18 @@ def _opened(host: str, handover: Handover) -> Iterator[Sequence[socket.socket]]:
         yield []
 
 
+def _is_open_to_others(host: str) -> bool:
+    """Whether other machines can reach what listens there."""
+    import ipaddress
+
+    from tokenflowd.sockets import UNIX
+
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.startswith(UNIX)
+
+
 async def _serve(config: Config, sockets: Sequence[socket.socket], handover: Handover) -> None:
     import asyncio
     import gc
@@ -171,6 +183,14 @@ async def _serve(config: Config, sockets: Sequence[socket.socket], handover: Han
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
+
+    if not config.server.token and _is_open_to_others(config.server.host):
+        logging.getLogger("tokenflowd").warning(
+            "ANYBODY WHO REACHES %s CAN ASK AT YOUR COST AND READ YOUR HISTORY: listen on "
+            "127.0.0.1, or set server.token = true in %s",
+            config.server.host,
+            config.file,
+        )
 
     def on_ready(url: str) -> None:
         services.store.lock.publish(url)

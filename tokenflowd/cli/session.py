@@ -21,6 +21,7 @@ from typing import IO, Any
 import click
 
 from tokenflowd import __version__
+from tokenflowd.access import known_token
 from tokenflowd.config import Config, load_config
 from tokenflowd.errors import AlreadyRunning, TokenFlowError
 from tokenflowd.sockets import UNIX
@@ -53,8 +54,9 @@ class DaemonClient:
     """Speaks the HTTP API, at a URL or unix:PATH. Raises click.ClickException with the daemon's
     own sentence."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str) -> None:
         self.url = url
+        self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         # No proxy, whatever the environment says: this never leaves the machine.
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if url.startswith(UNIX):
@@ -92,6 +94,7 @@ class DaemonClient:
             headers={
                 "Content-Type": "application/json",
                 "User-Agent": f"tokenflow-cli/{__version__}",
+                **self._authorization,
             },
         )
         try:
@@ -151,12 +154,12 @@ def daemon(config: Config) -> Iterator[DaemonClient]:
     while True:
         owner = owner_of(config.home)
         if owner is not None and owner.url:
-            yield DaemonClient(owner.url)
+            yield DaemonClient(owner.url, known_token(config.home))
             return
         if owner is None:
             try:
                 with _own_daemon(config) as url:
-                    yield DaemonClient(url)
+                    yield DaemonClient(url, known_token(config.home))
             except AlreadyRunning:
                 if time.monotonic() < deadline:
                     continue
