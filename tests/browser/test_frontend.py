@@ -337,7 +337,7 @@ def test_a_page_from_elsewhere_gets_nothing_and_does_nothing(
         assert server.port != FRONTEND_PORT
         report = visit.report(server, host, [*FIVE, "erase", "blind"], id=kept)
     blind = report.pop("blind")
-    assert blind == ["opaque"] * 3  # they are sent, which no server can help
+    assert blind == ["rejected"] * 3  # they are sent, which no server can help, but nothing comes
     assert report == {step: {"rejected": "TypeError"} for step in (*FIVE, "erase")}
 
     asked = [message.split()[:3] for message in caplog.messages if message.endswith(" ms")]

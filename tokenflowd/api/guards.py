@@ -52,7 +52,7 @@ _PREFLIGHT_MAX_AGE_S = "600"
 # What OpenAI clients append to their base URL, and Anthropic's (`messages`). Before it stands /v1,
 # or the base URL that they were given is wrong.
 _OPENAI_PATH = re.compile(
-    r"(?!/api/(?!v1/))(?P<base>(?:/.*?)?)/(?:chat/completions|completions|embeddings|models|"
+    r"\A(?!/api/(?!v1/))(?P<base>(?:/.*?)?)/(?:chat/completions|completions|embeddings|models|"
     r"responses|messages|images|audio|files|moderations)(?:/.*)?",
     re.DOTALL,
 )
