@@ -39,6 +39,10 @@ from tokenflowd.generate import Answer, Generation, Usage
 from tokenflowd.store.records import Kind
 
 UNKNOWN_CATEGORY = "unknown"
+# Chromium hands a page what has come, 32 KB at the most. One that takes each such part for whole
+# events loses what is cut, so a long text comes in bursts that a page in no hurry reads apart.
+EVENTS_AT_ONCE = 4
+BURST_PAUSE_S = 0.01
 # With more answers under way, classifying beside them would take the processor from them.
 MAX_STREAMS_TO_CLASSIFY_BESIDE = 4
 
@@ -86,8 +90,7 @@ class GenerateResource:
         try:
             await stream.send(encode_event(MetadataEvent(_metadata(draft, plan))))
             async for pieces in generation:
-                for text in split_text("".join(piece.text for piece in pieces)):
-                    await stream.send(encode_event(TextEvent(text)))
+                await _send_text(stream, "".join(piece.text for piece in pieces))
             await self._answering.count(plan)
             is_saved = await self._recorder.commit(draft)
             usage = _usage(plan, generation.answer, draft.id if is_saved else None)
@@ -112,6 +115,13 @@ class GenerateResource:
             yield
         finally:
             classifying.cancel()
+
+
+async def _send_text(stream: EventStream, text: str) -> None:
+    for number, part in enumerate(split_text(text)):
+        if number and number % EVENTS_AT_ONCE == 0:
+            await asyncio.sleep(BURST_PAUSE_S)
+        await stream.send(encode_event(TextEvent(part)))
 
 
 def _chat(wanted: SelectRequest) -> Chat:
