@@ -275,7 +275,7 @@ def test_the_frontend_may_read_what_it_did_wrong(visit: Visit, frontend: PageSer
 def test_the_frontend_gets_a_text_that_comes_all_at_once(
     visit: Visit, frontend: PageServer
 ) -> None:
-    visit.upstream.scripts = [answer("First. ", HUGE, " Last.")]
+    visit.upstream.scripts = [answer("First. ", HUGE, " Last.", delay_s=0.2)]
     report = visit.report(frontend, "localhost", ["generate", "select"])
     for said in report.values():
         check_stream(said, f"First. {HUGE} Last.")

@@ -39,10 +39,10 @@ from tokenflowd.generate import Answer, Generation, Usage
 from tokenflowd.store.records import Kind
 
 UNKNOWN_CATEGORY = "unknown"
-# Chromium hands a page what has come, 32 KB at the most. One that takes each such part for whole
-# events loses what is cut, so a long text comes in bursts that a page in no hurry reads apart.
+# Of a text that no model makes at once.
+LARGE_CHARS = 1024
 EVENTS_AT_ONCE = 4
-BURST_PAUSE_S = 0.01
+BURST_PAUSE_S = 0.02
 # With more answers under way, classifying beside them would take the processor from them.
 MAX_STREAMS_TO_CLASSIFY_BESIDE = 4
 
@@ -89,8 +89,11 @@ class GenerateResource:
             raise
         try:
             await stream.send(encode_event(MetadataEvent(_metadata(draft, plan))))
+            pacing = _Pacing()
             async for pieces in generation:
-                await _send_text(stream, "".join(piece.text for piece in pieces))
+                for text in split_text("".join(piece.text for piece in pieces)):
+                    await pacing.before(text)
+                    await stream.send(encode_event(TextEvent(text)))
             await self._answering.count(plan)
             is_saved = await self._recorder.commit(draft)
             usage = _usage(plan, generation.answer, draft.id if is_saved else None)
@@ -117,11 +120,20 @@ class GenerateResource:
             classifying.cancel()
 
 
-async def _send_text(stream: EventStream, text: str) -> None:
-    for number, part in enumerate(split_text(text)):
-        if number and number % EVENTS_AT_ONCE == 0:
+class _Pacing:
+    """Sends long texts in bursts, for pages that take each part that they are handed for whole
+    events: Chromium hands on what has come, at most 4 KB together with the head of a response and
+    32 KB later, cut anywhere. Words as models make them are never held back."""
+
+    def __init__(self) -> None:
+        self._large_events = 0
+
+    async def before(self, text: str) -> None:
+        if len(text) < LARGE_CHARS:
+            return
+        if self._large_events % EVENTS_AT_ONCE == 0:
             await asyncio.sleep(BURST_PAUSE_S)
-        await stream.send(encode_event(TextEvent(part)))
+        self._large_events += 1
 
 
 def _chat(wanted: SelectRequest) -> Chat:
