@@ -35,6 +35,7 @@ _PIECE_END = re.compile(r"[,;:.!?/&|)\]}>\-\u0e2f\u0e46]+")
 
 # Markdown that gives a line its meaning: headings, bullets, numbers, quotes, table rules.
 _MARKER = re.compile(r"#{1,6}|[-*+]|\d{1,3}[.)]|>+|\[[xX]?\]?|\]|[|:\-=]+")
+_BULLET = re.compile(r"[-*+]|\d{1,3}[.)]")
 # Markers that may ride with one line.
 MAX_RIDERS = 64
 # JSON's brackets, once its members are words of their own.
@@ -126,12 +127,19 @@ class Words:
         """The markers that ride with each line that has other words: line -> word indexes.
 
         A line of markers alone (a table's rule, a heading's underline) rides with the line
-        before it.
+        before it; an empty item of a list rides with none.
         """
         riders: dict[int, list[int]] = {}
         content = set(self.lines[~self.markers].tolist())
+        empty_items: set[int] = set()
+        before = -1
         for index in np.flatnonzero(self.markers).tolist():
             line = int(self.lines[index])
+            if line != before and line not in content and _BULLET.fullmatch(self[index]):
+                empty_items.add(line)
+            before = line
+            if line in empty_items:
+                continue
             while line not in content and line >= 0:
                 line -= 1
             riders.setdefault(line, []).append(index)
