@@ -7,7 +7,7 @@ material, after it, or between two pieces of it. A doubtful part is not called m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise, takewhile
 from typing import Literal
@@ -32,7 +32,7 @@ MAX_SHARE_BESIDE_DATA = 0.5
 # made of: a manual, an interview.
 MAX_MIDDLE_SHARE = 0.15
 # A text of which instructions are this share is all ask.
-MIN_SHARE_OF_ALL_ASK = 0.5
+MIN_SHARE_OF_ALL_ASK = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Part:
 
 def divide(text: str) -> tuple[Part, ...]:
     """The parts of `text`; joined, they are the text. White space around material is not part of
-    it, so that compressing it moves nothing."""
+    it, but for the indentation of its first line, so that compressing it moves nothing."""
     sentences = split_sentences(text)
     return _parts(text, sentences, _kinds(sentences))
 
@@ -65,10 +65,13 @@ def _kinds(sentences: Sequence[Sentence]) -> list[PartKind]:
     """The kind of each sentence."""
     total = sum(sentence.chars for sentence in sentences)
     data = sum(sentence.chars for sentence in sentences if sentence.is_data)
-    told = sum(s.chars for s in sentences if s.weight and not s.is_question)
+    # A long text that consists of questions is an interview.
+    counts_questions = total <= MAX_NOTE_CHARS
+    told = sum(s.chars for s in sentences if s.weight and (counts_questions or not s.is_question))
     has_task = any(sentence.weight == 2 for sentence in sentences)
     kinds: list[PartKind] = ["material"] * len(sentences)
     is_all_ask = not data and has_task and told >= MIN_SHARE_OF_ALL_ASK * total
+    is_all_ask |= not data and _is_brief(sentences, total)
     is_about_data = data > 0 and total - data <= MAX_SHARE_BESIDE_DATA * data
     if is_all_ask or is_about_data:
         kept = [index for index, sentence in enumerate(sentences) if not sentence.is_data]
@@ -82,6 +85,13 @@ def _kinds(sentences: Sequence[Sentence]) -> list[PartKind]:
         kinds[index] = "note"
     asks = _runs_of_asks(sentences, kinds)
     return ["ask" if index in asks else kind for index, kind in enumerate(kinds)]
+
+
+def _is_brief(sentences: Sequence[Sentence], total: int) -> bool:
+    """Whether a text of no great length is about something new that is described in it."""
+    tasks = [sentence for sentence in sentences if sentence.weight == 2]
+    begins_so = bool(sentences) and sentences[0].is_self_contained
+    return begins_so and total <= MAX_PARAGRAPH_CHARS and not any(s.is_question for s in tasks)
 
 
 def _runs_of_asks(sentences: Sequence[Sentence], kinds: Sequence[PartKind]) -> set[int]:
@@ -100,7 +110,12 @@ def _runs_of_asks(sentences: Sequence[Sentence], kinds: Sequence[PartKind]) -> s
 
 def _head(sentences: Sequence[Sentence], limit: int) -> int:
     """How many of the first sentences are an ask."""
-    reached = _reach(sentences, limit)
+    reached = _reach(sentences, limit, without_task=0)
+    before_data = _rest(sentences, 0, lambda other: not other.is_data)
+    if reached and before_data < len(sentences):
+        chars = sum(sentence.chars for sentence in sentences[:before_data])
+        if chars <= MAX_PARAGRAPH_CHARS:
+            return before_data
     if reached == 0:
         return int(_is_title(sentences, limit))
     rest = _rest_of_paragraph(sentences, reached)
@@ -110,18 +125,25 @@ def _head(sentences: Sequence[Sentence], limit: int) -> int:
 
 
 def _is_title(sentences: Sequence[Sentence], limit: int) -> bool:
-    """A short line before data, or one that introduces what comes."""
+    """A short line of its own."""
     if len(sentences) < 2 or sentences[0].is_data:
         return False
-    first, second = sentences[:2]
-    is_short = first.chars <= min(limit, MAX_SENTENCE_CHARS)
-    return is_short and (first.introduces or second.is_data)
+    first = sentences[0]
+    return first.ends_line and first.chars <= min(limit, MAX_SENTENCE_CHARS)
 
 
 def _tail(sentences: Sequence[Sentence], limit: int) -> int:
     """Where the ask at the end begins: at a recognised instruction, or by its place."""
+    example = _example(sentences)
+    if example:
+        return _tail(sentences[:-example], limit)
     backwards = sentences[::-1]
-    reached = _reach(backwards, limit)
+    after_data = _rest(backwards, 0, lambda other: not other.is_data)
+    if 0 < after_data < len(sentences) and backwards[after_data - 1].weight == 2:
+        chars = sum(sentence.chars for sentence in backwards[:after_data])
+        if chars <= MAX_PARAGRAPH_CHARS:
+            return len(sentences) - after_data
+    reached = _reach(backwards, limit, without_task=MAX_BETWEEN)
     rest = _rest_of_paragraph(backwards, reached)
     paragraph = backwards[: reached + rest]
     chars = sum(sentence.chars for sentence in paragraph)
@@ -141,30 +163,44 @@ def _tail(sentences: Sequence[Sentence], limit: int) -> int:
 def _rest_of_paragraph(sentences: Sequence[Sentence], count: int) -> int:
     """How many sentences after the first `count` are in the paragraph of the last of these."""
     paragraph = sentences[max(0, count - 1)].paragraph if sentences else 0
-    rest = takewhile(
-        lambda other: other.paragraph == paragraph and not other.is_data,
-        islice(sentences, count, None),
-    )
-    return sum(1 for _ in rest)
+    return _rest(sentences, count, lambda s: s.paragraph == paragraph and not s.is_data)
 
 
-def _reach(sentences: Sequence[Sentence], limit: int) -> int:
+def _rest(sentences: Sequence[Sentence], first: int, belongs: Callable[[Sentence], bool]) -> int:
+    """How many sentences from the `first` on belong together."""
+    return sum(1 for _ in takewhile(belongs, islice(sentences, first, None)))
+
+
+def _example(sentences: Sequence[Sentence]) -> int:
+    """How many lines of data at the end are what an instruction shows: "Output format: {...}"."""
+    backwards = sentences[::-1]
+    count = _rest(backwards, 0, lambda other: other.is_data)
+    if not 0 < count < len(sentences):
+        return 0
+    shows = backwards[count].introduces and backwards[count].weight > 0
+    is_short = sum(sentence.chars for sentence in backwards[:count]) <= MAX_NOTE_CHARS
+    return count if shows and is_short else 0
+
+
+def _reach(sentences: Sequence[Sentence], limit: int, *, without_task: int) -> int:
     """How many sentences from the beginning of the sequence belong to an ask: up to the last
-    recognised one from which the one before is not far. Without a task they are a few."""
+    recognised one from which the one before is not far; if none of them names a task, at most
+    `without_task`."""
     reach = chars = between = 0
     has_task = False
     for count, sentence in enumerate(sentences, start=1):
         chars += sentence.chars
         if sentence.is_data or chars > limit:
             break
-        if sentence.weight == 2 or (between == 0 and _goes_along(sentences, count - 1)):
+        leads = sentence.weight == 2 and not (sentence.is_question and has_task)
+        if leads or (between == 0 and _goes_along(sentences, count - 1)):
             reach, between = count, 0
             has_task |= sentence.weight == 2
-        else:
+        elif not sentence.weight:
             between += 1
         if between > MAX_BETWEEN:
             break
-    return reach if has_task else min(reach, MAX_BETWEEN)
+    return reach if has_task else min(reach, without_task)
 
 
 def _goes_along(sentences: Sequence[Sentence], index: int) -> bool:

@@ -26,8 +26,9 @@ _TASKS = (
     r"interpret|polish|tl;?dr|eli5|spot|diagnose|reduce|refine|score|rate|judge|map|parse|report|"
     r"port|test|act as|pretend|imagine|assume the role|role ?-?play|you are|you're|"
     r"your (?:task|job|"
-    r"goal|role)|task|question|instructions?|guess|brainstorm|justify|derive|prove|state|"
-    r"return|output|print|deduplicate|merge|split|trace|search|"
+    r"goal|role)|say|task|question|instructions?|guess|brainstorm|justify|derive|prove|state|"
+    r"add|remove|replace|rename|delete|insert|change|update|migrate|apply|"
+    r"plan|design|build|develop|organi[sz]e|arrange|return|output|print|deduplicate|merge|split|trace|search|"
     # German
     r"fass(?:e|en|t)?|übersetz\w*|erklär\w*|erläuter\w*|schreib(?:e|en|t)?|nenn(?:e|en|t)?|gib|"
     r"geben sie|"
@@ -71,7 +72,7 @@ _QUESTIONS = (
 )
 _GUIDANCE = (
     r"use|keep|do not|don['’]t|never|always|only|no|be|avoid|include|exclude|ignore|limit|focus|"
-    r"mention|start|end|stick|make sure|ensure|add|remove|replace|omit|skip|leave|preserve|"
+    r"mention|start|end|stick|make sure|ensure|omit|skip|leave|preserve|"
     r"max(?:imum)?|min(?:imum)?|at most|at least|not more than|no more than|"
     r"in (?:one|two|three|\d+|at most)|under|"
     r"think|consider|assume|let|take|note that your|the (?:answer|output|response|summary|"
@@ -91,25 +92,27 @@ _OPENING = (
     r"te rog|proszę|per favore)[,:!.]? +){0,4}"
 )
 LABEL = re.compile(
-    r"(?:\*\*|#{1,6} +)?(?:task|question|q|instructions?|note|important|prompt|goal|format|"
-    r"output|tone|"
+    r"(?:\*\*|#{1,6} +)?(?:task|question|q|p\.?s\.?|instructions?|note|important|prompt|goal|tone|"
+    r"(?:output |response |answer )?format|output|user|human|system|examples?|"
     r"style|language|length|audience|context|rules?|requirements?|constraints?|aufgabe|frage|"
     r"regeln|"
     r"wichtig|tarea|pregunta|reglas|tâche|question|consigne|règles|задача|задание|вопрос|правила|"
     r"任务|问题|要求|指示|質問|課題|المهمة|السؤال)(?:\*\*)? *[:：] *(?:\*\*)?",
     re.IGNORECASE,
 )
-_MAX_WORDS_OF_QUESTION = 40
+_MAX_WORDS_OF_QUESTION = 20
 _START = re.compile(rf"[\"'“«(¿¡*_]*{_OPENING}(?:{_TASKS})(?!\w)", re.IGNORECASE)
 _AFTER_CLAUSE = re.compile(
     r"(?:based|using|given|according|from|in|with|for|as|after|before|if|without|by|once|when|"
     r"anhand|auf|basierend|mit|in|aus|basándote|según|con|en|à partir|d['’]après|selon|avec)\b"
-    rf"[^.!?\n]{{2,150}}?[,:] +{_OPENING}(?:{_TASKS})\b|"
+    rf"[^.!?\n]{{2,150}}?[,:] +{_OPENING}(?:{_TASKS}|{_QUESTIONS})\b|"
     r"in (?:one|two|three|\d+|a few|plain|simple|your own)\b"
     rf"[^.!?,\n]{{0,40}} (?:{_TASKS})\b",
     re.IGNORECASE,
 )
 _REQUEST = re.compile(
+    r"\b(?:summ?ari[sz]e|translate|proof-?read|rephrase|re-?write|paraphrase|shorten|condense) "
+    r"(?:this|these|it|the (?:following|text|above))\b|"
     r"\b(?:can|could|would|will) you\b|\byour (?:task|job|goal)\b|"
     r"\b(?:i|we)(?:['’]d| would)? (?:want|need|like) (?:you|this|it) |"
     r"\bi(?:['’]d| would) like (?:to|an?)\b|\bi (?:want|need) an? |"
@@ -136,14 +139,47 @@ _EAST_ASIAN = re.compile(
 )
 _WH = re.compile(rf"[\"'“«(¿]*{_OPENING}(?:{_QUESTIONS})(?!\w)", re.IGNORECASE)
 _HOW = re.compile(rf"[\"'“«(*_]*{_OPENING}(?:{_GUIDANCE})(?!\w)", re.IGNORECASE)
-_SPEAKER = re.compile(r"(?:\[[^\]\n]{1,24}\] *)?[^\W\d_][\w.'’-]{0,30}(?: [\w.'’-]{1,30}){0,2}: \S")
+_SPEAKER = re.compile(
+    r"(?:\[[^\]\n]{1,24}\] *)?([^\W\d_][\w.'’-]{0,30}(?: [\w.'’-]{1,30}){0,2}): \S"
+)
+_CREATE = re.compile(
+    rf"{_OPENING}(?:write|create|generate|draft|compose|plan|design|develop|brainstorm|invent|suggest)"
+    r"(?: \S+){3}",
+    re.IGNORECASE,
+)
+_REFERENCE = re.compile(
+    r"\b(?:this|these|that|it|following|below|above|attached|here|the (?:text|article|notes|"
+    r"document|change|diff|code|e-?mail|letter|log|report|meeting|talk|transcript)|summary|abstract|commit|"
+    r"reply|response|answer|minutes|titles?|headline|review|translation|tests?|caption|changelog)\b",
+    re.IGNORECASE,
+)
 _VOWEL_SIGNS = re.compile("[\u064b-\u0652\u0640]")
 _NOT_TASKS = re.compile(r"\w+(?:\(|\.\w|=| = |:=|/)")
 
 
-def weight_of(sentence: str) -> int:
+def is_self_contained(sentence: str) -> bool:
+    """Whether it has something new written and refers to nothing that it is made from, as far as
+    that can be told (in English): "Write a blog post about trains", not "Write a summary"."""
+    return (
+        _CREATE.match(sentence) is not None
+        and _REFERENCE.search(sentence) is None
+        and sentence[-1] not in ":："
+    )
+
+
+def is_spoken(sentence: str) -> bool:
+    """Whether it begins with the name of who says it: "Anna: Shall we start?"."""
+    speaker = _SPEAKER.match(sentence)
+    if not speaker or LABEL.match(sentence) or _START.match(sentence):
+        return False
+    names = speaker[1].split()
+    return len(names) == 1 or not any(name[0].islower() for name in names)
+
+
+def weight_of(sentence: str, *, spoken: bool = False) -> int:
     """2 for a task or a question, 1 for what says how to do it, 0 for neither: by its first words,
-    or by the last ones in languages that put the verb there."""
+    or by the last ones in languages that put the verb there. What is `spoken` in a conversation
+    asks somebody else."""
     sentence = sentence.strip()[:MAX_CHARS]
     labelled = LABEL.match(sentence)
     if labelled:
@@ -154,7 +190,7 @@ def weight_of(sentence: str) -> int:
     sentence = _VOWEL_SIGNS.sub("", sentence)
     if _START.match(sentence):
         return 2
-    if _SPEAKER.match(sentence):
+    if spoken or is_spoken(sentence):
         return 0
     if sentence[-1] in "?？؟" or sentence[0] == "¿" or _AFTER_CLAUSE.match(sentence):
         return 2
@@ -163,5 +199,6 @@ def weight_of(sentence: str) -> int:
     if _REQUEST.search(sentence):
         return 2
     if _WH.match(sentence) and sentence.count(" ") < _MAX_WORDS_OF_QUESTION:
-        return 1
+        # "how do I fix this"; with a full stop it may be a clause: "When it rains, it pours."
+        return 1 if sentence[-1] in ".。" else 2
     return 1 if _HOW.match(sentence) else 0

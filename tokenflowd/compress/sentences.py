@@ -6,7 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenflowd.compress.instructions import LABEL, weight_of
+from tokenflowd.compress.instructions import (
+    LABEL,
+    is_self_contained,
+    is_spoken,
+    weight_of,
+)
 
 # A longer one is no sentence of an ask.
 MAX_SENTENCE_CHARS = 300
@@ -24,8 +29,10 @@ class Sentence:
     paragraph: int
     is_data: bool = False
     is_item: bool = False
-    introduces: bool = False  # ends with a colon
+    introduces: bool = False  # ends with a colon, is a heading, a rule or a tag
     is_question: bool = False
+    is_self_contained: bool = False  # a task that needs no material
+    ends_line: bool = False
     weight: int = 0
 
     @property
@@ -35,6 +42,7 @@ class Sentence:
 
 _FENCE = re.compile(r"(?m)^ {0,3}(`{3,}+|~~~(?!~))[ \t]*([^\n]*)$")
 _LINE = re.compile(r"[^\n]*\n?")
+_LINE_END = re.compile(r"[ \t\r]*+(?:\n|\Z)")
 _END = re.compile(
     r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(?=\s|\Z)|(?<![。！？؟।])[。！？؟।]++[”’」』）]*+"
 )
@@ -45,6 +53,8 @@ _ABBREVIATION = re.compile(
 )
 ITEM = re.compile(r"(?:[-*+•–]|\d{1,2}[.)]|[a-z]\)|\[[ xX]?\])[ \t]+")
 _DIFF = re.compile(r"diff --git |@@ -|--- [ab]?/|\+\+\+ [ab]?/|Index: ")
+# Headings, rules and tags, which people put around the material of a prompt.
+_FRAME = re.compile(r"#{1,6} .*|\*\*[^*]+\*\*:?|[-=*_~\"']{3,}|</?[A-Za-z][\w-]{2,30}>")
 # A line this long, without a full stop, is taken to be wrapped.
 _WRAPPED_CHARS = 55
 
@@ -131,6 +141,7 @@ def _is_wrapped(line: str, following: str) -> bool:
 def _split(text: str, start: int, end: int, paragraph: int) -> list[Sentence]:
     """The sentences of prose at [start, end)."""
     sentences: list[Sentence] = []
+    spoken = is_spoken(text[start : min(end, start + MAX_SENTENCE_CHARS)].lstrip())
     start += len(text[start:end]) - len(text[start:end].lstrip())
     at = start
     for match in [*_END.finditer(text, start, end), None]:
@@ -141,7 +152,7 @@ def _split(text: str, start: int, end: int, paragraph: int) -> list[Sentence]:
             continue
         at += len(text[at:stop]) - len(text[at:stop].lstrip())
         for first, last in _after_colon(text, at, stop):
-            sentences.append(_sentence(text, first, last, paragraph))
+            sentences.append(_sentence(text, first, last, paragraph, spoken=spoken))
         at = stop
     return sentences
 
@@ -154,7 +165,7 @@ def _after_colon(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return [(start, colon + 1), (colon + 2, end)]
 
 
-def _sentence(text: str, start: int, end: int, paragraph: int) -> Sentence:
+def _sentence(text: str, start: int, end: int, paragraph: int, *, spoken: bool) -> Sentence:
     sentence = text[start:end]
     item = ITEM.match(sentence)
     return Sentence(
@@ -163,8 +174,11 @@ def _sentence(text: str, start: int, end: int, paragraph: int) -> Sentence:
         paragraph,
         is_item=item is not None and len(sentence) <= MAX_SENTENCE_CHARS,
         is_question=sentence[-1] in "?？؟",
-        introduces=sentence[-1] in ":：" and len(sentence) <= MAX_SENTENCE_CHARS,
-        weight=weight_of(sentence[item.end() :] if item else sentence),
+        introduces=len(sentence) <= MAX_SENTENCE_CHARS
+        and (sentence[-1] in ":：" or _FRAME.fullmatch(sentence) is not None),
+        is_self_contained=is_self_contained(sentence),
+        ends_line=_LINE_END.match(text, end) is not None,
+        weight=weight_of(sentence[item.end() :] if item else sentence, spoken=spoken),
     )
 
 
@@ -182,12 +196,13 @@ _DATA = re.compile(
     r"package \w+;?$|(?:const|let|var|public|private|static|export|async) \w|"
     r"(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|FROM|WHERE|CREATE TABLE|ALTER|LEFT JOIN|JOIN|"
     r"GROUP BY|ORDER BY|VALUES|SET|AND|OR)\b|"
-    r"[a-z_][\w.-]*:(?: \S+){0,3}$|[\w.\[\]\"'-]+\s*[:+*/|-]?=\s*\S"
+    r"[\w.\[\]\"'-]+\s*[:+*/|-]?=\s*\S"
 )
 _CODE_INSIDE = re.compile(
     r"[{};\\]$|\w\([^)]*\)[:;,{]?$|[=!<>]=|=>|->|&&|\|\||::|</|\t.*\t|\S {2,}\S.*\S {2,}\S|"
     r"(?:[^,]*,(?=\S)){3}|\w\|\w.*\||\|.*\|"
 )
+_KEY = re.compile(r"[a-z_][\w.-]*:(?: \S+){0,3}$")  # of YAML, with its value
 _MIN_LETTERS = 0.6
 _MAX_LINE_CHARS = 400  # the beginning of a line tells what it is
 
@@ -195,12 +210,13 @@ _MAX_LINE_CHARS = 400  # the beginning of a line tells what it is
 def data_lines(lines: Sequence[str]) -> list[bool]:
     """Which lines of a paragraph are data. Lines between those are, too, unless they ask."""
     in_diff = False
+    last = len(lines) - 1
     flags: list[bool] = []
-    for line in lines:
+    for index, line in enumerate(lines):
         in_diff = bool(_DIFF.match(line)) or (in_diff and line[0] in " +-@\\")
-        flags.append(in_diff or _is_data(line))
+        is_key = _KEY.match(line) is not None and (0 < index < last or weight_of(line) < 2)
+        flags.append(in_diff or _is_data(line) or (is_key and not LABEL.match(line)))
     if 2 * sum(flags) >= len(lines):
-        last = len(lines) - 1
         for index, line in enumerate(lines):
             if 0 < index < last and not flags[index]:
                 flags[index] = weight_of(line) < 2
@@ -211,8 +227,9 @@ def _is_data(line: str) -> bool:
     line = line[:_MAX_LINE_CHARS]
     item = ITEM.match(line)
     if item:
-        line = line[item.end() :]
-        return bool(_CODE_INSIDE.search(line))
+        return bool(_CODE_INSIDE.search(line[item.end() :]))
+    if _FRAME.fullmatch(line):
+        return False
     if _DATA.match(line):
         return not LABEL.match(line)
     if _CODE_INSIDE.search(line):
