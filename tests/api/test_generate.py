@@ -566,6 +566,14 @@ def test_what_is_asked_is_sent_whole(
     assert count_tokens(sent["content"]) < 0.75 * count_tokens(prompt)
 
 
+def test_all_of_the_material_is_kept_at_ratio_one(open_relay: OpenRelay) -> None:
+    relay = open_relay()
+    metadata = relay.generate(prompt=f"{DIFF}\nWrite a commit message", compress=1)[0].json
+    [sent] = relay.upstream.bodies[0]["messages"]
+    assert sent["content"] == f"{DIFF}\nWrite a commit message"
+    assert metadata["compression"]["compressed_tokens"] == count_tokens(sent["content"])
+
+
 @pytest.mark.parametrize("prompt", ["Thanks!", "Translate to French: The cat sat on the mat."])
 def test_a_prompt_without_material_is_sent_as_it_is(open_relay: OpenRelay, prompt: str) -> None:
     relay = open_relay()

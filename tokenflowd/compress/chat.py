@@ -26,7 +26,8 @@ MAX_QUESTION_CHARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class ChatCompression:
-    """`messages` as they are to be sent, and what became of each text that was compressed."""
+    """`messages` as they are to be sent, and what became of each text that has enough material;
+    one that would gain nothing is as it was."""
 
     messages: list[ChatMessage]
     compressions: list[Compression]
@@ -79,7 +80,9 @@ def compress_chat(
             return text
         compression = _compress(text, parts, compressor_for, options, stop)
         if compression.compressed_tokens >= compression.original_tokens:
-            return text
+            compression = replace(
+                compression, compressed_text=text, compressed_tokens=compression.original_tokens
+            )
         compressions.append(compression)
         return compression.compressed_text
 
