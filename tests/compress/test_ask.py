@@ -121,6 +121,15 @@ ASKS = [
         f"You are a senior editor.\n\nYour task is to shorten texts.\n\nText:\n\n{COUNCIL * 3}",
         "You are a senior editor.\n\nYour task is to shorten texts.\n\nText:",
     ),
+    (
+        f"<instructions>\nSummarise.\nUse British spelling.\n</instructions>\n<text>\n{COUNCIL * 3}",
+        "Summarise.\nUse British spelling.",
+    ),
+    (
+        f'{{"task": "summarise", "lang": "de"}}\n\n{COUNCIL * 3}',
+        '{"task": "summarise", "lang": "de"}',
+    ),
+    (f"git diff output below\n{DIFF}\nany bugs", "git diff output below"),
     # between
     (f"{LOG}\nWhy is the next one empty?\n\n{LOG}", "Why is the next one empty?"),
     (f"{COUNCIL * 2}\n\nCompare it with the next.\n\n{LETTER * 2}", "Compare it with the next."),

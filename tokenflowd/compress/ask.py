@@ -26,6 +26,8 @@ MAX_NOTE_CHARS = 400
 MAX_PARAGRAPH_CHARS = 2000
 # Sentences and paragraphs that may stand between two instructions of one ask.
 MAX_BETWEEN = 3
+# Data at one end that are at most this share of the prose beside them say what to do with it.
+MAX_SPECIFICATION_SHARE = 0.2
 # Prose that is at most this share of the code, logs or data beside it is about them.
 MAX_SHARE_BESIDE_DATA = 0.5
 # Instructions in the middle of a text that are more than this share of it are what the text is
@@ -110,6 +112,9 @@ def _runs_of_asks(sentences: Sequence[Sentence], kinds: Sequence[PartKind]) -> s
 
 def _head(sentences: Sequence[Sentence], limit: int) -> int:
     """How many of the first sentences are an ask."""
+    specification = _rest(sentences, 0, lambda other: other.is_data)
+    if _is_short_and_alone(sentences, specification):
+        return specification
     reached = _reach(sentences, limit, without_task=0)
     before_data = _rest(sentences, 0, lambda other: not other.is_data)
     if reached and before_data < len(sentences):
@@ -172,14 +177,23 @@ def _rest(sentences: Sequence[Sentence], first: int, belongs: Callable[[Sentence
 
 
 def _example(sentences: Sequence[Sentence]) -> int:
-    """How many lines of data at the end are what an instruction shows: "Output format: {...}"."""
+    """How many lines of data at the end are what an instruction shows ("Output format: {...}"), or
+    stand alone in a text."""
     backwards = sentences[::-1]
     count = _rest(backwards, 0, lambda other: other.is_data)
     if not 0 < count < len(sentences):
         return 0
     shows = backwards[count].introduces and backwards[count].weight > 0
     is_short = sum(sentence.chars for sentence in backwards[:count]) <= MAX_NOTE_CHARS
-    return count if shows and is_short else 0
+    return count if (shows and is_short) or _is_short_and_alone(backwards, count) else 0
+
+
+def _is_short_and_alone(sentences: Sequence[Sentence], count: int) -> bool:
+    """Whether the first `count` sentences are few data beside much else and no other data."""
+    chars = sum(sentence.chars for sentence in sentences[:count])
+    rest = sentences[count:]
+    most = min(MAX_NOTE_CHARS / 2, MAX_SPECIFICATION_SHARE * sum(s.chars for s in rest))
+    return 0 < chars <= most and not any(other.is_data for other in rest)
 
 
 def _reach(sentences: Sequence[Sentence], limit: int, *, without_task: int) -> int:

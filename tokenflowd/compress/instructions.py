@@ -115,7 +115,7 @@ _REQUEST = re.compile(
     r"(?:this|these|it|the (?:following|text|above))\b|"
     r"\b(?:can|could|would|will) you\b|\byour (?:task|job|goal)\b|"
     r"\b(?:i|we)(?:['’]d| would)? (?:want|need|like) (?:you|this|it) |"
-    r"\bi(?:['’]d| would) like (?:to|an?)\b|\bi (?:want|need) an? |"
+    r"\bi(?:['’]d| would) like\b|\bi (?:want|need) an? |"
     r"\bplease (?!note|find|see|be advised|be aware|keep in mind|remember|bear|feel|allow|"
     r"let me know|do not|don['’]t|never)|"
     r"\b(?:kannst|könntest|können|könnten) (?:du|sie)\b|\bbitte (?!beacht|denk|entschuldig)|"

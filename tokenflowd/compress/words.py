@@ -131,19 +131,23 @@ class Words:
         """
         riders: dict[int, list[int]] = {}
         content = set(self.lines[~self.markers].tolist())
-        empty_items: set[int] = set()
-        before = -1
-        for index in np.flatnonzero(self.markers).tolist():
+        for index in np.flatnonzero(self.markers & ~self._empty_items).tolist():
             line = int(self.lines[index])
-            if line != before and line not in content and _BULLET.fullmatch(self[index]):
-                empty_items.add(line)
-            before = line
-            if line in empty_items:
-                continue
             while line not in content and line >= 0:
                 line -= 1
             riders.setdefault(line, []).append(index)
         return riders
+
+    @cached_property
+    def _empty_items(self) -> Flags:
+        """The markers of list items that hold nothing else."""
+        is_empty = np.zeros(int(self.lines[-1]) + 1 if len(self) else 0, np.bool_)
+        begins_line = self.newlines > 0
+        begins_line[:1] = True
+        for index in np.flatnonzero(self.markers & begins_line).tolist():
+            is_empty[self.lines[index]] = _BULLET.fullmatch(self[index]) is not None
+        is_empty[self.lines[~self.markers]] = False
+        return self.markers & is_empty[self.lines]
 
     def with_markers(self, selected: Flags) -> Flags:
         """`selected`, and the markers that ride with the lines of which something is selected."""
