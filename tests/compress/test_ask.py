@@ -122,7 +122,7 @@ ASKS = [
         "You are a senior editor.\n\nYour task is to shorten texts.\n\nText:",
     ),
     (
-        f"<instructions>\nSummarise.\nUse British spelling.\n</instructions>\n<text>\n{COUNCIL * 3}",
+        f"<instructions>\nSummarise.\nUse British spelling.\n</instructions>\n\n{COUNCIL * 3}",
         "Summarise.\nUse British spelling.",
     ),
     (
