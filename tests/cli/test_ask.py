@@ -71,8 +71,20 @@ def test_the_prompt_is_compressed_when_asked_for(shell: Shell, upstream: Upstrea
     report = "Please note that, as you know, the server 10.0.0.7 is never to be restarted. " * 5
     shell.run("tokenflow", "ask", "--compress", "0.5", stdin=report)
     sent = upstream.bodies[0]["messages"][-1]["content"]
-    assert len(sent) < 0.7 * len(report)
+    assert len(sent) < 0.8 * len(report)
     assert "10.0.0.7" in sent
+
+
+@pytest.mark.parametrize("compress", ["0.4", "auto"])
+def test_only_what_is_piped_is_compressed(shell: Shell, upstream: Upstream, compress: str) -> None:
+    change = "".join(f"-  limit_{n} = {n}\n+  limit_{n} = {n + 1}\n" for n in range(60))
+    prompt = "Write a commit message. It is as good as done; mind what we said of the limits"
+    shell.run(
+        "tokenflow", "ask", "-m", "openai/gpt-oss-20b", "--compress", compress, prompt, stdin=change
+    )
+    sent = upstream.bodies[0]["messages"][-1]["content"]
+    assert sent.endswith(f"\n\n{prompt}")
+    assert 0 < len(sent) - len(prompt) < 0.8 * len(change)
 
 
 def test_a_failure_is_one_sentence(shell: Shell, upstream: Upstream) -> None:

@@ -72,7 +72,75 @@ def test_any_text_compresses_within_its_budget(
     compressor: Compressor, source: str, ratio: float
 ) -> None:
     result = compress(compressor, source, ratio=ratio)
-    assert count_tokens(result.compressed_text) <= result.budget
+    assert count_tokens(result.compressed_text) <= result.budget or result.over_budget
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.text(min_size=1, max_size=400).filter(str.strip),
+    st.floats(0.01, 1.0),
+    st.sampled_from(["budget", "llmlingua"]),
+)
+def test_no_text_becomes_empty(
+    compressor: Compressor, source: str, ratio: float, mode: str
+) -> None:
+    result = compress(compressor, source, ratio=ratio, mode=mode)
+    assert result.compressed_text.strip()
+    assert result.compressed_tokens == count_tokens(result.compressed_text)
+    assert result.over_budget is (result.compressed_tokens > result.budget)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "left"),
+    [
+        ("Hello", {"ratio": 0.5}, "Hello"),
+        ("Shopping for the party\n" + 14 * "- [ ]\n", {"ratio": 0.5}, "Shopping for the party"),
+        ("1.\n2.\nGroceries\n3.\n4.\n5.\n6.\n7.\n", {"ratio": 0.3}, "Groceries"),
+        ("Never ever call me again", {"target_tokens": 1}, None),
+        ("🙂🙃🙂🙃🙂🙃", {"ratio": 0.05}, None),
+        ("- [ ]\n- [ ]\n", {"ratio": 0.1}, None),
+        ("我们明天再谈这件事。", {"ratio": 0.05}, None),
+        ("Q" + 40 * "xyzw1", {"ratio": 0.05}, None),
+    ],
+    ids=["word", "empty items", "numbers", "one token", "emoji", "markers", "han", "huge word"],
+)
+def test_something_is_left_of_every_text(
+    compressor: Compressor, source: str, options: dict[str, Any], left: str | None
+) -> None:
+    result = compress(compressor, source, **options)
+    assert result.compressed_text.strip() in source
+    assert result.compressed_text.strip()
+    if left:
+        assert left in result.compressed_text
+    assert result.over_budget is (result.compressed_tokens > result.budget)
+
+
+DIFF = """\
+diff --git a/app/limits.go b/app/limits.go
+--- a/app/limits.go
++++ b/app/limits.go
+@@ -4,9 +4,9 @@ package app
+ // Limits of one account.
+ const (
+-  MaxUploads = 10
++  MaxUploads = 250
+   Currency = "EUR"
+ )
+-func Open() bool { return false }
++func Open() bool { return Trial }
+"""
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.33, 0.45, 0.6])
+def test_what_a_text_asks_ranks_first_within_its_budget(
+    compressor: Compressor, ratio: float
+) -> None:
+    result = compress(compressor, DIFF + "\nWrite a commit message\n", ratio=ratio)
+    assert "Write a commit message" in result.compressed_text
+    assert result.compressed_tokens <= result.budget
+    assert not result.over_budget
 
 
 def test_an_empty_text_stays_empty(compressor: Compressor) -> None:

@@ -21,10 +21,11 @@ from tokenflowd.api.recording import Draft
 from tokenflowd.classify import Classification
 from tokenflowd.compress import CompressionOptions, count_tokens
 from tokenflowd.compress.chat import (
+    MIN_TOKENS,
     ChatMessage,
     compress_chat,
-    compressible_tokens,
     last_user_text,
+    material_tokens,
     texts_of,
 )
 from tokenflowd.errors import BadRequest, NotFound, StoreDegraded, TokenFlowError
@@ -54,6 +55,8 @@ class Chat:
 
     `parameters` are sent as they are; `own_defaults` lets the config's parameters of a model be
     sent along. `repeats` lets what failed be asked again: not for clients that do so themselves.
+    The last message begins with the `attachment`, if there is one: all of it that `compress`
+    shrinks. In other messages that is material of at least `min_compress_tokens`.
     """
 
     messages: Sequence[ChatMessage]
@@ -62,8 +65,8 @@ class Chat:
     parameters: Mapping[str, Any]
     provider: str = ""
     compress: float | Literal["auto"] | None = None
-    compress_last_turn: bool = False
-    min_compress_tokens: int = 0
+    min_compress_tokens: int = MIN_TOKENS
+    attachment: str = ""
     own_defaults: bool = False
     repeats: bool = True
     endpoint: Endpoint = "chat/completions"
@@ -278,10 +281,10 @@ class Answering:
         chat = plan.chat
         plan.measured = await self._reads.run(self._measure, plan.route)
         which: dict[str, Any] = {
-            "include_last": chat.compress_last_turn,
             "min_tokens": chat.min_compress_tokens,
+            "attachment": chat.attachment,
         }
-        tokens = await self._offload.run(compressible_tokens, chat.messages, **which)
+        tokens = await self._offload.run(material_tokens, chat.messages, **which)
         settings = self._services.config.route
         if isinstance(wanted, str):
             ratio = settings.auto_ratio
@@ -289,7 +292,7 @@ class Answering:
         else:
             ratio = wanted
             plan.decision = Decision(
-                tokens > 0, "asked for" if tokens else "no text is long enough"
+                tokens > 0, "asked for" if tokens else "nothing but what is asked, or too short"
             )
         if not plan.decision.compress:
             return
@@ -358,8 +361,8 @@ def _needs_of(chat: Chat, auto_ratio: float) -> Needs:
 
 
 def _compressible_tokens(chat: Chat) -> int:
-    return compressible_tokens(
-        chat.messages, include_last=chat.compress_last_turn, min_tokens=chat.min_compress_tokens
+    return material_tokens(
+        chat.messages, min_tokens=chat.min_compress_tokens, attachment=chat.attachment
     )
 
 

@@ -70,6 +70,7 @@ def record_of(
         name: value for name, value in named.items() if value != getattr(default, name)
     }
     asked.pop("return_words", None)
+    asked.pop("ranks_asks_first", None)
     return CompressionRecord(
         tokenizer=BUDGET_ENCODING,
         mode=compressions[0].mode,

@@ -141,8 +141,8 @@ def _chat(wanted: SelectRequest) -> Chat:
     if wanted.system:
         messages.append({"role": "system", "content": wanted.system})
     messages += [{"role": said.role, "content": said.content} for said in wanted.messages]
-    if wanted.prompt:
-        messages.append({"role": "user", "content": wanted.prompt})
+    if said := "\n\n".join(text for text in (wanted.attachment, wanted.prompt) if text):
+        messages.append({"role": "user", "content": said})
     if not any(message["role"] == "user" for message in messages):
         raise InvalidField("there is no `prompt`, and nothing of a user in `messages`")
     return Chat(
@@ -158,7 +158,7 @@ def _chat(wanted: SelectRequest) -> Chat:
         },
         provider=wanted.provider if isinstance(wanted, GenerateRequest) else "",
         compress=wanted.compress,
-        compress_last_turn=True,  # the prompt is what was asked to be compressed
+        attachment=wanted.attachment,
         own_defaults=True,
     )
 

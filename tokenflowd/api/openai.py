@@ -139,7 +139,6 @@ def _chat(fields: dict[str, Any], wanted: ChatCompletionRequest) -> Chat:
         parameters=_passed_on(fields, is_stream=bool(wanted.stream)),
         provider=options.provider,
         compress=options.compress,
-        compress_last_turn=options.compress_last_turn,
         min_compress_tokens=MIN_TOKENS,
         repeats=False,
     )

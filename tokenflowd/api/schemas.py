@@ -98,6 +98,13 @@ class ChatMessage(Struct, frozen=True):
 
 class SelectRequest(Struct, frozen=True):
     prompt: Annotated[str, Meta(description="Said last; may be empty if there are messages")] = ""
+    attachment: Annotated[
+        str,
+        Meta(
+            description="What the prompt is about: it is sent before the prompt, in the same "
+            "message, and is what `compress` shrinks of that"
+        ),
+    ] = ""
     messages: Annotated[list[ChatMessage], Meta(description="What was said before")] = []
     system: str = ""
     possible_categories: Categories = DEFAULT_CATEGORIES
@@ -105,7 +112,11 @@ class SelectRequest(Struct, frozen=True):
     top_p: Annotated[float, Meta(ge=0, le=1)] = 0.9
     max_tokens: Annotated[int, Meta(ge=0, description="0: the default")] = 250
     compress: Annotated[
-        Compress | None, Meta(description="Share of the tokens to keep; auto: where it pays")
+        Compress | None,
+        Meta(
+            description="Share of the tokens of the material to keep, where what is asked is kept "
+            "whole; auto: where it pays"
+        ),
     ] = None
 
 
@@ -219,7 +230,6 @@ class TokenFlowOptions(Struct, frozen=True):
     """What a chat completion may ask of TokenFlow, in a field that providers never see."""
 
     compress: Compress | None = None
-    compress_last_turn: bool = False
     possible_categories: Categories = DEFAULT_CATEGORIES
     provider: str = ""
 

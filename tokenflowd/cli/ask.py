@@ -30,7 +30,8 @@ def _ratio(
     "--compress",
     metavar="RATIO|auto",
     callback=_ratio,
-    help="Keep this share of the prompt's tokens; auto: where it pays.",
+    help="Keep this share of the tokens of what comes in by a pipe, or of the material in the "
+    "prompt; what is asked is kept whole. auto: where it pays.",
 )
 @click.option("-s", "--system", default="", help="What the model should know first.")
 @click.option("-t", "--temperature", type=float, default=0.7, show_default=True)
@@ -54,8 +55,12 @@ def ask(
 
     if model and auto:
         raise click.UsageError("--model names a model, --auto lets the prompt decide: not both")
+    piped = _piped()
+    if not prompt and not piped:
+        raise click.UsageError("there is no PROMPT, and nothing comes in by a pipe")
     body: dict[str, Any] = {
-        "prompt": _whole_prompt(prompt),
+        "prompt": prompt or piped,
+        "attachment": piped if prompt else "",
         "system": system,
         "temperature": temperature,
         "max_tokens": max_tokens,
@@ -78,14 +83,10 @@ def ask(
                 _require_text(data)
 
 
-def _whole_prompt(prompt: str | None) -> str:
+def _piped() -> str:
     from tokenflowd.cli.compress import read_text
 
-    piped = "" if sys.stdin.isatty() else read_text(sys.stdin.buffer).strip()
-    parts = [part for part in (piped, prompt) if part]
-    if not parts:
-        raise click.UsageError("there is no PROMPT, and nothing comes in by a pipe")
-    return "\n\n".join(parts)
+    return "" if sys.stdin.isatty() else read_text(sys.stdin.buffer).strip()
 
 
 def _show(name: str, data: Any, *, notes: bool) -> None:

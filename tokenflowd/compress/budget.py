@@ -64,6 +64,24 @@ def raise_if_stopped(stop: threading.Event | None) -> None:
         raise Cancelled("the work was stopped")
 
 
+def at_least_one(words: Words, units: Units, selection: Selection) -> Selection:
+    """`selection`, or the best of the cheapest units where nothing was selected: a text that has
+    words never becomes empty, even if the budget is exceeded."""
+    if selection.text.strip() or not len(words):
+        return selection
+    costs = _estimated_costs(words, units)
+    # A line's markers say nothing by themselves.
+    says_something = np.logical_or.reduceat(~words.markers, units.firsts)
+    choice = says_something if says_something.any() else np.ones_like(says_something)
+    best = np.lexsort((-units.scores, costs, ~choice))[0]
+    first = units.firsts[best]
+    last = [*units.firsts[1:], len(words)][best]
+    kept = np.zeros(len(words), np.bool_)
+    kept[first:last] = True
+    text = words.join(np.flatnonzero(kept).tolist()).strip()
+    return Selection(kept, text, count_tokens(text))
+
+
 def _estimated_costs(words: Words, units: Units) -> NDArray[np.int64]:
     """Tokens of each unit by itself: exact for words between spaces."""
     known: dict[str, int] = {}

@@ -1,4 +1,9 @@
-"""Compresses the long texts of a chat that its user wrote, and nothing else of it."""
+"""Compresses the material in what the user of a chat wrote, and nothing else of the chat.
+
+What the user asks is sent as it was written. What becomes of a message depends on that message,
+the ratio and the model only, so that a provider that caches prompts gets the same bytes again in
+every later turn.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +12,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tokenflowd.compress.ask import Part, attach, divide
 from tokenflowd.compress.compressor import Compression, CompressionOptions, Compressor
 from tokenflowd.compress.tokens import count_tokens
 
 ChatMessage = Mapping[str, Any]
-# What the last turn asks guides what is kept of the turns before; a long one asks too much.
+CompressorFor = Callable[[str], Compressor]
+# Material of fewer tokens would lose more by compression than its few tokens are worth.
+MIN_TOKENS = 40
+# What is asked guides what is kept of the material; a long ask asks too much.
 MAX_QUESTION_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ChatCompression:
-    """`messages` as they are to be sent, and what became of each text that was compressed."""
+    """`messages` as they are to be sent, and what became of each text that has enough material;
+    one that would gain nothing is as it was."""
 
     messages: list[ChatMessage]
     compressions: list[Compression]
@@ -31,54 +41,104 @@ def last_user_text(messages: Sequence[ChatMessage]) -> str:
     return ""
 
 
-def compressible_tokens(
-    messages: Sequence[ChatMessage], *, include_last: bool, min_tokens: int
+def material_tokens(
+    messages: Sequence[ChatMessage], *, min_tokens: int = MIN_TOKENS, attachment: str = ""
 ) -> int:
-    """Tokens of the texts that `compress_chat` would compress."""
-    return sum(
-        tokens
-        for message in _eligible(messages, include_last)
-        for text in texts_of(message)
-        if (tokens := count_tokens(text)) >= min_tokens
-    )
+    """Tokens of the material that `compress_chat` would compress."""
+    tokens = 0
+    for index, message in enumerate(messages):
+        if message.get("role") == "user":
+            attached = attachment if index == len(messages) - 1 else ""
+            for text in texts_of(message):
+                in_text = _material_tokens(_parts(text, attached))
+                tokens += in_text if in_text >= min_tokens else 0
+    return tokens
 
 
 def compress_chat(
     messages: Sequence[ChatMessage],
-    compressor_for: Callable[[str], Compressor],
+    compressor_for: CompressorFor,
     options: CompressionOptions,
     *,
-    include_last: bool,
-    min_tokens: int,
+    min_tokens: int = MIN_TOKENS,
+    attachment: str = "",
     stop: threading.Event | None = None,
 ) -> ChatCompression:
-    """User texts of at least `min_tokens`, those of the last user turn only if `include_last`.
+    """Compresses the user's texts that have at least `min_tokens` of material.
 
-    System texts, answers, tool calls and tool results stay as they are. `compressor_for` is asked
-    for each text, as they may be in different languages. Raises Busy, Cancelled.
+    `options.ratio` is the share of the material's tokens to keep. What is asked is kept whole.
+    System texts, answers, tool calls and tool results stay as they are. If the last message begins
+    with an `attachment`, that is its material; in other texts the two are told apart by their
+    words and places (`divide`). `compressor_for` is asked for each piece of material, as they may
+    be in different languages. Raises Busy, Cancelled.
     """
-    question = last_user_text(messages)
-    if not include_last and len(question) <= MAX_QUESTION_CHARS:
-        options = replace(options, question=question)
-    eligible = {id(message) for message in _eligible(messages, include_last)}
     compressions: list[Compression] = []
 
-    def shortened(text: str) -> str:
-        if count_tokens(text) < min_tokens:
+    def shortened(text: str, attached: str) -> str:
+        parts = _parts(text, attached)
+        if _material_tokens(parts) < min_tokens:
             return text
-        compressions.append(compressor_for(text).compress(text, options, stop=stop))
-        return compressions[-1].compressed_text
+        compression = _compress(text, parts, compressor_for, options, stop)
+        if compression.compressed_tokens >= compression.original_tokens:
+            compression = replace(
+                compression, compressed_text=text, compressed_tokens=compression.original_tokens
+            )
+        compressions.append(compression)
+        return compression.compressed_text
 
+    last = len(messages) - 1
     sent = [
-        _with_texts(message, shortened) if id(message) in eligible else message
-        for message in messages
+        _with_texts(message, shortened, attachment if index == last else "")
+        if message.get("role") == "user"
+        else message
+        for index, message in enumerate(messages)
     ]
     return ChatCompression(sent, compressions)
 
 
-def _eligible(messages: Sequence[ChatMessage], include_last: bool) -> list[ChatMessage]:
-    of_user = [message for message in messages if message.get("role") == "user"]
-    return of_user if include_last else of_user[:-1]
+def _parts(text: str, attachment: str) -> tuple[Part, ...]:
+    if attachment and text.startswith(attachment):
+        return attach(attachment, text[len(attachment) :])
+    return divide(text)
+
+
+def _material_tokens(parts: Sequence[Part]) -> int:
+    return sum(count_tokens(part.text) for part in parts if part.kind == "material")
+
+
+def _compress(
+    text: str,
+    parts: Sequence[Part],
+    compressor_for: CompressorFor,
+    options: CompressionOptions,
+    stop: threading.Event | None,
+) -> Compression:
+    """What becomes of a text whose material is compressed. Its figures count the whole text; it
+    is over the budget if a piece of its material is."""
+    asked = "".join(part.text for part in parts if part.kind != "material").strip()
+    question = asked if len(asked) <= MAX_QUESTION_CHARS else ""
+    options = replace(options, question=question, ranks_asks_first=False)
+    pieces = [
+        compressor_for(part.text).compress(part.text, options, stop=stop)
+        for part in parts
+        if part.kind == "material"
+    ]
+    compressed = iter(pieces)
+    sent = "".join(
+        next(compressed).compressed_text if part.kind == "material" else part.text for part in parts
+    )
+    original_tokens = count_tokens(text)
+    material = sum(piece.original_tokens for piece in pieces)
+    return Compression(
+        original_text=text,
+        compressed_text=sent,
+        original_tokens=original_tokens,
+        compressed_tokens=count_tokens(sent),
+        budget=original_tokens - material + sum(piece.budget for piece in pieces),
+        over_budget=any(piece.over_budget for piece in pieces),
+        mode=pieces[0].mode,
+        model_tokens=sum(piece.model_tokens for piece in pieces),
+    )
 
 
 def texts_of(message: ChatMessage) -> Iterator[str]:
@@ -90,13 +150,15 @@ def texts_of(message: ChatMessage) -> Iterator[str]:
         yield from (part["text"] for part in content if _is_text(part))
 
 
-def _with_texts(message: ChatMessage, shortened: Callable[[str], str]) -> ChatMessage:
+def _with_texts(
+    message: ChatMessage, shortened: Callable[[str, str], str], attachment: str
+) -> ChatMessage:
     content = message.get("content")
     if isinstance(content, str):
-        return {**message, "content": shortened(content)}
+        return {**message, "content": shortened(content, attachment)}
     if isinstance(content, list):
         parts = [
-            {**part, "text": shortened(part["text"])} if _is_text(part) else part
+            {**part, "text": shortened(part["text"], attachment)} if _is_text(part) else part
             for part in content
         ]
         return {**message, "content": parts}

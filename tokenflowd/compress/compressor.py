@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenflowd.compress.budget import Selection, raise_if_stopped, select
+from tokenflowd.compress.ask import divide
+from tokenflowd.compress.budget import Selection, at_least_one, raise_if_stopped, select
 from tokenflowd.compress.cache import KeepProbabilities, ProbabilityCache
 from tokenflowd.compress.llmlingua import choose_words, lingua_windows
 from tokenflowd.compress.protect import find_clauses, find_spans, find_unspaced_clauses
@@ -33,6 +34,8 @@ from tokenflowd.engine import EncoderModel
 KEEP = 1
 # Languages written without spaces. A model that reads none of them cannot rank their words.
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "multilingual"})
+# More than any score: keep probability, question and protection together.
+_ASKS_LEAD = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class CompressionOptions:
 
     `force_tokens`, `force_reserve_digit` and `drop_consecutive` mean what they mean in
     LLMLingua. `preserve` names the kinds that are kept even above the budget; None ranks the
-    configured kinds higher. `question` prefers what it needs.
+    configured kinds higher. `question` prefers what it needs; without one, what the text itself
+    asks ranks first (`ranks_asks_first`), so that it is kept whole if it fits into the budget.
     """
 
     ratio: float | None = None
@@ -52,6 +56,7 @@ class CompressionOptions:
     drop_consecutive: bool = False
     preserve: tuple[PreserveKind, ...] | None = None
     question: str = ""
+    ranks_asks_first: bool = True
     return_words: bool = False
 
 
@@ -68,7 +73,8 @@ class Word:
 class Compression:
     """What was kept of a text, and what it costs: tokens are o200k_base's.
 
-    `over_budget` says that what had to be kept has more than `budget` tokens by itself;
+    `over_budget` says that what had to be kept has more than `budget` tokens by itself: what was
+    forced, or the least that is kept of a text so that it does not become empty;
     `model_tokens` were read by the model, none if it knew the text; `words` are there if they
     were asked for.
     """
@@ -121,7 +127,8 @@ class Compressor:
             words, selection, values = self._by_percentile(text, probabilities, options)
         else:
             words, selection, values = self._by_budget(text, probabilities, budget, options, stop)
-        if budget >= original_tokens:
+        unread = not len(words) and not text.isspace()  # the model's vocabulary has none of it
+        if budget >= original_tokens or unread:
             selection = Selection(np.ones(len(words), np.bool_), text, original_tokens)
         return Compression(
             original_text=text,
@@ -201,10 +208,12 @@ class Compressor:
         raise_if_stopped(stop)
         scores = values + relevance(words, options.question) if options.question else values
         units = make_units(words, spans, protected, scores, forced)
+        if options.ranks_asks_first and not options.question:
+            units = _with_asks_first(text, words, units, budget)
         selection = select(words, units, budget, stop=stop)
         if options.drop_consecutive:
             selection = _drop_consecutive(words, units, selection, forced_at, budget, stop)
-        return words, selection, values
+        return words, at_least_one(words, units, selection), values
 
     def _by_percentile(
         self, text: str, probabilities: KeepProbabilities, options: CompressionOptions
@@ -220,9 +229,32 @@ class Compressor:
             drop_consecutive=options.drop_consecutive,
         )
         words = Words(text, chosen.starts, _up_to_white_space(text, chosen.starts))
-        kept_text = words.join(np.flatnonzero(chosen.kept).tolist())
-        selection = Selection(chosen.kept, kept_text, count_tokens(kept_text))
-        return words, selection, word_probabilities(words, probabilities)
+        values = word_probabilities(words, probabilities)
+        kept = chosen.kept
+        if len(words) and not kept.any():  # as LLMLingua would; a text is never left empty here
+            kept = np.arange(len(words)) == values.argmax()
+        kept_text = words.join(np.flatnonzero(kept).tolist())
+        return words, Selection(kept, kept_text, count_tokens(kept_text)), values
+
+
+def _with_asks_first(text: str, words: Words, units: Units, budget: int) -> Units:
+    """Units whose ranking what the text asks leads, if it fits into the budget."""
+    asks: list[tuple[int, int]] = []
+    at = tokens = 0
+    for part in divide(text):
+        if part.kind == "ask":
+            asks.append((at, at + len(part.text)))
+            tokens += count_tokens(part.text)
+        at += len(part.text)
+    if not asks or tokens > budget or asks == [(0, len(text))]:
+        return units
+    scores = units.scores.copy()
+    lasts = [*(units.firsts[1:] - 1).tolist(), len(words) - 1]
+    for start, end in asks:
+        first, last = words.indexes_in(start, end)
+        low, high = np.searchsorted(lasts, first), np.searchsorted(units.firsts, last)
+        scores[low:high] += _ASKS_LEAD
+    return replace(units, scores=scores)
 
 
 def _up_to_white_space(text: str, starts: list[int]) -> list[int]:

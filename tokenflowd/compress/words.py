@@ -35,6 +35,7 @@ _PIECE_END = re.compile(r"[,;:.!?/&|)\]}>\-\u0e2f\u0e46]+")
 
 # Markdown that gives a line its meaning: headings, bullets, numbers, quotes, table rules.
 _MARKER = re.compile(r"#{1,6}|[-*+]|\d{1,3}[.)]|>+|\[[xX]?\]?|\]|[|:\-=]+")
+_BULLET = re.compile(r"[-*+]|\d{1,3}[.)]")
 # Markers that may ride with one line.
 MAX_RIDERS = 64
 # JSON's brackets, once its members are words of their own.
@@ -126,9 +127,9 @@ class Words:
         """The markers that ride with each line that has other words: line -> word indexes.
 
         A line of markers alone (a table's rule, a heading's underline) rides with the line
-        before it.
+        before it; an empty item of a list rides with none.
         """
-        markers = np.flatnonzero(self.markers)
+        markers = np.flatnonzero(self.markers & ~self._empty_items)
         if not len(markers):
             return {}
         has_content = np.zeros(int(self.lines[-1]) + 1, np.bool_)
@@ -139,6 +140,17 @@ class Words:
         for index, line in zip(markers.tolist(), owners[self.lines[markers]].tolist(), strict=True):
             riders.setdefault(line, []).append(index)
         return riders
+
+    @cached_property
+    def _empty_items(self) -> Flags:
+        """The markers of list items that hold nothing else."""
+        is_empty = np.zeros(int(self.lines[-1]) + 1 if len(self) else 0, np.bool_)
+        begins_line = self.newlines > 0
+        begins_line[:1] = True
+        for index in np.flatnonzero(self.markers & begins_line).tolist():
+            is_empty[self.lines[index]] = _BULLET.fullmatch(self[index]) is not None
+        is_empty[self.lines[~self.markers]] = False
+        return self.markers & is_empty[self.lines]
 
     def with_markers(self, selected: Flags) -> Flags:
         """`selected`, and the markers that ride with the lines of which something is selected."""
