@@ -98,8 +98,10 @@ SOUNDS = [
     ("make", "mak"), ("how", "hw"), ("write", "rite"), ("about", "abt"), ("because", "cuz"),
     ("people", "ppl"), ("should", "shud"), ("is", "iz"), ("tell", "tel"), ("explain", "explan"),
 ]  # fmt: skip
-ENDINGS = [("ght", "t"), ("ck", "k"), ("ing", "in"), ("tion", "shun"), ("ee", "ea"), ("ie", "ei"),
-           ("ph", "f"), ("ll", "l"), ("ss", "s"), ("ue", "u"), ("ough", "uff"), ("ould", "ud")]  # fmt: skip
+ENDINGS = [
+    ("ght", "t"), ("ck", "k"), ("ing", "in"), ("tion", "shun"), ("ee", "ea"), ("ie", "ei"),
+    ("ph", "f"), ("ll", "l"), ("ss", "s"), ("ue", "u"), ("ough", "uff"), ("ould", "ud"),
+]  # fmt: skip
 
 
 def misspelt(text: str, rng: random.Random) -> str:
