@@ -319,11 +319,13 @@ def foreign_prompts(
             yield from ((question, "multilingual") for question, _ in passage.asked[:3])
 
 
-def hazards(data: Path, language: str) -> Iterator[tuple[str, bool]]:
-    """AILuminate's prompts, and whether their hazard is one of those that nsfw means."""
+def hazards(
+    data: Path, language: str, unsafe: tuple[str, ...] = UNSAFE
+) -> Iterator[tuple[str, bool]]:
+    """AILuminate's prompts, and whether their hazard is one of `unsafe`."""
     with find(data / "ailuminate", f"*{language}*.csv").open(encoding="utf-8") as rows:
         for row in csv.DictReader(rows):
-            yield row["prompt_text"], row["hazard"].startswith(UNSAFE)
+            yield row["prompt_text"], row["hazard"].startswith(unsafe)
 
 
 def by_label(texts: Iterable[tuple[str, list[int]]]) -> dict[int, list[tuple[str, list[int]]]]:

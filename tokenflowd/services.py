@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from tokenflowd.access import access_token
 from tokenflowd.catalog import Catalog, Task
-from tokenflowd.classify import Classifier, EmbeddingScorer, PairScorer
+from tokenflowd.classify import Classifier, DefaultCategories, EmbeddingScorer, PairScorer
 from tokenflowd.compress import Compressor, count_tokens, is_spelled_better
 from tokenflowd.config import Config
 from tokenflowd.engine import EncoderModel, TokenizerShelf, load_model
@@ -149,7 +149,7 @@ class Services:
         settings = self.config.classify
         model = self._load(model_id, "zero-shot-classification")
         pair = PairScorer(model, settings.hypothesis_template)
-        return Classifier(pair, self.embedder.get, settings)
+        return Classifier(pair, self.embedder.get, settings, DefaultCategories.shipped())
 
     def _embedding_scorer(self, model_id: str) -> EmbeddingScorer:
         return EmbeddingScorer(self._load(model_id, "sentence-embedding"))

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tokenflowd.classify.scoring import JointScorer, Scorer
+from tokenflowd.classify.defaults import DefaultCategories
+from tokenflowd.classify.scoring import EmbeddingScorer, Floats, JointScorer, Scorer
 from tokenflowd.config import ClassifyConfig
 from tokenflowd.errors import ModelUnavailable
 
@@ -36,15 +37,21 @@ class Classifier:
     """Asks the scorer that the settings name, and names the scores.
 
     `embedding` is called when the sentence encoder is needed. The pair model alone answers where
-    that cannot be had.
+    that cannot be had. `defaults` has its say where the encoder is the one that it was fitted to,
+    about categories that the settings do not describe in other words.
     """
 
     def __init__(
-        self, pair: Scorer, embedding: Callable[[], Scorer], settings: ClassifyConfig
+        self,
+        pair: Scorer,
+        embedding: Callable[[], EmbeddingScorer],
+        settings: ClassifyConfig,
+        defaults: DefaultCategories | None = None,
     ) -> None:
         self._pair = pair
         self._embedding = embedding
         self._settings = settings
+        self._defaults = defaults
 
     def classify(
         self,
@@ -61,25 +68,53 @@ class Classifier:
         """
         unique = list(dict.fromkeys(categories))
         descriptions = self._settings.descriptions
-        scorer = self._scorer()
+        scorer, encoder = self._scorers()
         scores = scorer.scores(
             prompt,
             [descriptions.get(category, category) for category in unique],
             multi_label=multi_label,
             stop=stop,
         )
+        if encoder and not multi_label:
+            scores = self._with_defaults(scores, prompt, unique, encoder, stop)
         ranked = sorted(zip(unique, scores.tolist(), strict=True), key=lambda pair: -pair[1])
         return Classification(dict(ranked), scorer.model_id)
 
-    def _scorer(self) -> Scorer:
+    def _with_defaults(
+        self,
+        scores: Floats,
+        prompt: str,
+        categories: Sequence[str],
+        encoder: EmbeddingScorer,
+        stop: threading.Event | None,
+    ) -> Floats:
+        defaults = self._defaults
+        if defaults is None or defaults.encoder_id != encoder.model_id:
+            return scores
+        known = [
+            at
+            for at, category in enumerate(categories)
+            if category in defaults.names and category not in self._settings.descriptions
+        ]
+        if len(known) < 2:  # nothing to choose among, so the vector is not needed
+            return scores
+        (vector,) = encoder.vectors([prompt], stop)
+        result = scores.copy()
+        result[known] = defaults.pooled(scores[known], [categories[at] for at in known], vector)
+        return result
+
+    def _scorers(self) -> tuple[Scorer, EmbeddingScorer | None]:
+        """The scorer, and the sentence encoder if that is part of it."""
         match self._settings.strategy:
             case "pair":
-                return self._pair
+                return self._pair, None
             case "embedding":
-                return self._embedding()
+                encoder = self._embedding()
+                return encoder, encoder
             case "both":
                 try:
-                    return JointScorer(self._embedding(), self._pair)
+                    encoder = self._embedding()
                 except ModelUnavailable as error:
                     log.error("%s", error.detail)
-                    return self._pair
+                    return self._pair, None
+                return JointScorer(encoder, self._pair), encoder
