@@ -102,6 +102,17 @@ def test_a_command_shows_what_others_wrote(
     assert_nothing_is_obeyed(on_a_terminal(program, *arguments, stdin=ATTACK.encode()))
 
 
+@pytest.mark.parametrize("content", [None, b"\xff", b"fine"])
+def test_a_files_name_is_shown(program: Program, tmp_path: Path, content: bytes | None) -> None:
+    """Of a file that whoever made the folder has named, and the shell has written out."""
+    file = tmp_path / f"{ATTACK[:-2].replace('/', '')}.md"
+    if content is not None:
+        file.write_bytes(content)
+    sent = on_a_terminal(program, "compress", str(file))
+    for sequence in OBEYED:
+        assert sequence not in sent, repr(sent)
+
+
 @pytest.mark.parametrize("command", [["list"], ["show"], ["export"]])
 def test_the_history_shows_what_others_wrote(program: Program, command: list[str]) -> None:
     program.upstream.scripts = [answer(ATTACK)]

@@ -6,6 +6,7 @@ Commands import what they need when they run, so that --help answers at once.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,9 +21,21 @@ from tokenflowd.cli.keys import keys
 from tokenflowd.cli.models import models
 from tokenflowd.cli.providers import providers
 from tokenflowd.cli.service import service
+from tokenflowd.terminal import visible
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Whose errors may quote anything: what a provider said, or the name of a file."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except click.ClickException as error:
+            vars(error).update(message=visible(error.message))  # click's type says that it stays
+            raise
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tokenflow")
 @click.option(
     "--data-dir",

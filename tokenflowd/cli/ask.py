@@ -95,7 +95,7 @@ def _show(name: str, data: Any, *, notes: bool) -> None:
         sys.stdout.flush()
     elif name == "error":
         sys.stdout.flush()
-        raise click.ClickException(visible(data["detail"]))
+        raise click.ClickException(data["detail"])
     elif name == "metadata" and notes:
         click.secho(visible(_about(data)), err=True, dim=True)
     elif name == "usage":
@@ -111,7 +111,7 @@ def _require_text(usage: dict[str, Any]) -> None:
     if kind == "text":
         return
     if kind == "refusal":
-        raise click.ClickException(f"the model refused to answer: {visible(usage['refusal'])}")
+        raise click.ClickException(f"the model refused to answer: {usage['refusal']}")
     instead = {"reasoning": ", only reasoning", "tool_calls": ", only tool calls"}.get(kind, "")
     more = ": more with --max-tokens" if reason == "length" else ""
     raise click.ClickException(f"the model sent no answer{instead} (finish reason {reason}{more})")

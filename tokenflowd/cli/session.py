@@ -216,6 +216,6 @@ def _own_daemon(config: Config) -> Iterator[str]:
 
 def _detail(error: urllib.error.HTTPError) -> str:
     try:
-        return visible(str(json.load(error)["detail"]))
+        return str(json.load(error)["detail"])
     except (ValueError, KeyError, TypeError):
         return f"the daemon answered {error.code} {error.reason}"
