@@ -387,6 +387,25 @@ def test_another_question_changes_nothing_of_what_was_said_before(open_door: Ope
     assert count_tokens(sent.pop()) < 0.6 * count_tokens(LONG)
 
 
+def test_auto_sends_a_turn_as_before_when_the_next_one_would_take_too_long(
+    open_door: OpenDoor,
+) -> None:
+    door = open_door(route={"auto_max_delay_s": 0.5})
+    auto = {"tokenflow": {"compress": "auto"}}
+    said: list[dict[str, Any]] = [{"role": "user", "content": LONG}]
+    door.create(model=PRICED, messages=said, extra_body=auto)
+    said += [
+        {"role": "assistant", "content": "I see."},
+        {"role": "user", "content": f"And now?\n\n{LONG * 30}"},
+    ]
+    door.create(model=PRICED, messages=said, extra_body=auto)
+    first, second = (body["messages"] for body in door.upstream.bodies)
+    assert count_tokens(first[0]["content"]) < 0.6 * count_tokens(LONG)
+    assert second[0] == first[0]
+    assert second[2] == said[2]
+    assert door.latest()["compress_decision"] == "as when it was first sent"
+
+
 def test_what_was_saved_is_said_and_recorded(open_door: OpenDoor) -> None:
     door = open_door()
     response = door.client.chat.completions.with_raw_response.create(

@@ -67,6 +67,9 @@ Each section must contain one concrete example with numbers. The tone is friendl
 
 Do not name the providers. The length is 600 words at most.
 """
+RULES = "Follow these rules:\n" + "".join(
+    f"- Rule {number}: sentences of {number + 10} words or fewer\n" for number in range(12)
+)
 
 ASKS = [
     # after the material
@@ -101,7 +104,24 @@ ASKS = [
         f'{COUNCIL * 2}\n\nOutput format:\n{{"date": "..."}}',
         'Output format:\n{"date": "..."}',
     ),
+    (
+        f'{LOG}{LOG}\nExtract the facts. Return JSON in this form:\n{{"facts": ["..."]}}',
+        'Extract the facts. Return JSON in this form:\n{"facts": ["..."]}',
+    ),
+    (f"{LOG}Žin kio sa stalo\nkratko prosim", "Žin kio sa stalo\nkratko prosim"),
+    (f"{COUNCIL * 6}\n\nRewrite the text.\n\n{RULES}", RULES.strip()),
+    (
+        f"<document>\n{LOG}</document>\n<instructions>\nName three risks.\nNever name hosts.\n"
+        "</instructions>",
+        "Name three risks.\nNever name hosts.",
+    ),
     # before it
+    (f"Rewrite the text below.\n\n{RULES}\n{COUNCIL * 6}", RULES.strip()),
+    (f"Käännä englanniksi: {COUNCIL * 2}", "Käännä englanniksi:"),
+    (
+        f'Turn each line into an object like this:\n{{"time": "...", "level": "..."}}\n\n{LOG}',
+        '{"time": "...", "level": "..."}',
+    ),
     (f"Translate the following to French:\n\n{COUNCIL * 2}", "Translate the following to French:"),
     (f"optimise:\n{CODE * 3}", "optimise:"),
     (f"Fix the bug:\n```py\n{CODE}```", "Fix the bug:"),
@@ -134,6 +154,11 @@ ASKS = [
     (f"{LOG}\nWhy is the next one empty?\n\n{LOG}", "Why is the next one empty?"),
     (f"{COUNCIL * 2}\n\nCompare it with the next.\n\n{LETTER * 2}", "Compare it with the next."),
     (f"```\n{LOG}```\n\nAnd the config:\n\n```\n{ROOM}```\n\nWhy?", "And the config:"),
+    (
+        f"{LIBRARY * 2}\n\nCompare this with the next.\n\n{LIBRARY * 2}",
+        "Compare this with the next.",
+    ),
+    (f"{COUNCIL * 2}Please translate the above. {COUNCIL * 2}", "Please translate the above."),
     # in other languages than the material
     (f"{LETTER}Summarise this in one English sentence.", "Summarise this in one English sentence."),
     (f"{LETTER}\nSummarise this in one sentence.", "Summarise this in one sentence."),
@@ -234,7 +259,17 @@ def test_the_parts_are_the_text(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", ["." * 200_000, "```x\n" * 40_000, "(" * 200_000, "please " * 30_000, "a:" * 100_000]
+    "hostile",
+    [
+        "." * 200_000,
+        "```x\n" * 40_000,
+        "(" * 200_000,
+        "please " * 30_000,
+        "a:" * 100_000,
+        "A: b. " * 40_000,
+        "Rules:\n" * 30_000,
+        "Show:\n{}\n" * 30_000,
+    ],
 )
 def test_repetition_is_divided_too(hostile: str) -> None:
     """Patterns that took quadratic time would not come back from these."""

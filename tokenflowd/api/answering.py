@@ -24,6 +24,7 @@ from tokenflowd.compress.chat import (
     MIN_TOKENS,
     ChatMessage,
     compress_chat,
+    compressible_texts,
     last_user_text,
     material_tokens,
     texts_of,
@@ -38,7 +39,7 @@ from tokenflowd.generate import (
     Generation,
     Usage,
 )
-from tokenflowd.route import Decision, Measured, Needs, Route, decide
+from tokenflowd.route import Decision, Decisions, Measured, Needs, Route, decide
 from tokenflowd.services import Services
 from tokenflowd.store import CompressionRecord, GenerationRecord, Message
 
@@ -175,6 +176,7 @@ class Answering:
         self._services = services
         self._offload = offload
         self._reads = reads
+        self._decisions = Decisions()
 
     async def plan(self, draft: Draft, chat: Chat) -> Plan:
         """Classifies, routes and compresses; the draft knows what came of it."""
@@ -284,15 +286,17 @@ class Answering:
             "min_tokens": chat.min_compress_tokens,
             "attachment": chat.attachment,
         }
-        tokens = await self._offload.run(material_tokens, chat.messages, **which)
+        texts = await self._offload.run(compressible_texts, chat.messages, **which)
         settings = self._services.config.route
         if isinstance(wanted, str):
             ratio = settings.auto_ratio
-            plan.decision = decide(tokens, plan.measured, settings)
+            plan.decision, which["left_alone"] = self._decisions.decide(
+                texts, plan.selected_model, lambda new: decide(new, plan.measured, settings)
+            )
         else:
             ratio = wanted
             plan.decision = Decision(
-                tokens > 0, "asked for" if tokens else "nothing but what is asked, or too short"
+                bool(texts), "asked for" if texts else "nothing but what is asked, or too short"
             )
         if not plan.decision.compress:
             return

@@ -30,9 +30,9 @@ MAX_BETWEEN = 3
 MAX_SPECIFICATION_SHARE = 0.2
 # Prose that is at most this share of the code, logs or data beside it is about them.
 MAX_SHARE_BESIDE_DATA = 0.5
-# Instructions in the middle of a text that are more than this share of it are what the text is
-# made of: a manual, an interview.
-MAX_MIDDLE_SHARE = 0.15
+# More instructions in the middle of a text than so many, and than this share of it, are what the
+# text is made of: a manual, an interview.
+MAX_ALONE, MAX_MIDDLE_SHARE = 2, 0.15
 # A text of which instructions are this share is all ask.
 MIN_SHARE_OF_ALL_ASK = 0.4
 
@@ -76,7 +76,15 @@ def _kinds(sentences: Sequence[Sentence]) -> list[PartKind]:
     is_all_ask |= not data and _is_brief(sentences, total)
     is_about_data = data > 0 and total - data <= MAX_SHARE_BESIDE_DATA * data
     if is_all_ask or is_about_data:
-        kept = [index for index, sentence in enumerate(sentences) if not sentence.is_data]
+        example = _example(sentences)
+        is_only_data = sum(s.chars for s in sentences[len(sentences) - example :]) == data
+        first = len(sentences) - (0 if is_only_data else example)
+        head = _head(sentences, MAX_PARAGRAPH_CHARS)
+        kept = [
+            index
+            for index, sentence in enumerate(sentences)
+            if index < head or index >= first or not sentence.is_data
+        ]
     else:
         limit = min(MAX_ASK_CHARS, int(MAX_ASK_SHARE * total))
         head = _head(sentences, limit)
@@ -120,7 +128,7 @@ def _head(sentences: Sequence[Sentence], limit: int) -> int:
     if reached and before_data < len(sentences):
         chars = sum(sentence.chars for sentence in sentences[:before_data])
         if chars <= MAX_PARAGRAPH_CHARS:
-            return before_data
+            return before_data + _shown(sentences, before_data)
     if reached == 0:
         return int(_is_title(sentences, limit))
     rest = _rest_of_paragraph(sentences, reached)
@@ -129,12 +137,24 @@ def _head(sentences: Sequence[Sentence], limit: int) -> int:
     return reached + rest if is_short else reached
 
 
+def _shown(sentences: Sequence[Sentence], first: int) -> int:
+    """How many lines of data from the `first` on are what the instruction before them shows: few,
+    and not what the text ends with."""
+    if not (sentences[first - 1].introduces and sentences[first - 1].weight):
+        return 0
+    paragraph = sentences[first].paragraph
+    count = _rest(sentences, first, lambda s: s.paragraph == paragraph and s.is_data)
+    chars = sum(sentence.chars for sentence in sentences[first : first + count])
+    is_example = chars <= MAX_NOTE_CHARS / 2 and first + count < len(sentences)
+    return count if is_example else 0
+
+
 def _is_title(sentences: Sequence[Sentence], limit: int) -> bool:
-    """A short line of its own."""
+    """A short line of its own, or a few words that end with a colon."""
     if len(sentences) < 2 or sentences[0].is_data:
         return False
     first = sentences[0]
-    return first.ends_line and first.chars <= min(limit, MAX_SENTENCE_CHARS)
+    return (first.ends_line or first.introduces) and first.chars <= min(limit, MAX_SENTENCE_CHARS)
 
 
 def _tail(sentences: Sequence[Sentence], limit: int) -> int:
@@ -233,15 +253,17 @@ def _goes_along(sentences: Sequence[Sentence], index: int) -> bool:
 
 
 def _middle(sentences: Sequence[Sentence], within: range, limit: float) -> list[int]:
-    """Tasks and questions that stand alone, as a paragraph or as a line among data."""
+    """Tasks that speak of the text, and tasks and questions that stand alone, as a paragraph or as
+    a line among data."""
     alone = [
         index
         for index in within
         if sentences[index].weight == 2
         and sentences[index].chars <= MAX_SENTENCE_CHARS
-        and _stands_alone(sentences, index)
+        and (sentences[index].is_about_material or _stands_alone(sentences, index))
     ]
-    return alone if sum(sentences[index].chars for index in alone) <= limit else []
+    are_few = len(alone) <= MAX_ALONE or sum(sentences[index].chars for index in alone) <= limit
+    return alone if are_few else []
 
 
 def _stands_alone(sentences: Sequence[Sentence], index: int) -> bool:

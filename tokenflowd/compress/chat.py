@@ -8,7 +8,7 @@ every later turn.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,14 +45,23 @@ def material_tokens(
     messages: Sequence[ChatMessage], *, min_tokens: int = MIN_TOKENS, attachment: str = ""
 ) -> int:
     """Tokens of the material that `compress_chat` would compress."""
-    tokens = 0
+    texts = compressible_texts(messages, min_tokens=min_tokens, attachment=attachment)
+    return sum(tokens for _, tokens in texts)
+
+
+def compressible_texts(
+    messages: Sequence[ChatMessage], *, min_tokens: int = MIN_TOKENS, attachment: str = ""
+) -> list[tuple[str, int]]:
+    """The texts that `compress_chat` would compress, with the tokens of their material."""
+    found: list[tuple[str, int]] = []
     for index, message in enumerate(messages):
         if message.get("role") == "user":
             attached = attachment if index == len(messages) - 1 else ""
             for text in texts_of(message):
                 in_text = _material_tokens(_parts(text, attached))
-                tokens += in_text if in_text >= min_tokens else 0
-    return tokens
+                if in_text >= min_tokens:
+                    found.append((text, in_text))
+    return found
 
 
 def compress_chat(
@@ -62,9 +71,11 @@ def compress_chat(
     *,
     min_tokens: int = MIN_TOKENS,
     attachment: str = "",
+    left_alone: Collection[str] = (),
     stop: threading.Event | None = None,
 ) -> ChatCompression:
-    """Compresses the user's texts that have at least `min_tokens` of material.
+    """Compresses the user's texts that have at least `min_tokens` of material, but for those that
+    are `left_alone`.
 
     `options.ratio` is the share of the material's tokens to keep. What is asked is kept whole.
     System texts, answers, tool calls and tool results stay as they are. If the last message begins
@@ -75,6 +86,8 @@ def compress_chat(
     compressions: list[Compression] = []
 
     def shortened(text: str, attached: str) -> str:
+        if text in left_alone:
+            return text
         parts = _parts(text, attached)
         if _material_tokens(parts) < min_tokens:
             return text

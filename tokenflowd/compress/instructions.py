@@ -153,6 +153,20 @@ _REFERENCE = re.compile(
     r"reply|response|answer|minutes|titles?|headline|review|translation|tests?|caption|changelog)\b",
     re.IGNORECASE,
 )
+_RULES = re.compile(
+    r"\b(?:rules?|requirements?|constraints?|guidelines?|criteria|instructions?|conditions?|"
+    r"regeln|anforderungen|vorgaben|bedingungen|reglas|requisitos|condiciones|regras|règles|"
+    r"consignes|contraintes|exigences|regole|requisiti|istruzioni|regels|eisen|zasady|wymagania|"
+    r"правила|требования|условия)\b|规则|要求|条件|規則|ルール|قواعد|شروط",
+    re.IGNORECASE,
+)
+_MATERIAL = re.compile(
+    r"\bthe (?:above|below|following)\b|"
+    r"\b(?:this|the) (?:text|article|document|passage|paragraph|transcript)\b|"
+    r"\b(?:den|die|das) (?:obige|folgende)n?\b|\b(?:diesen|den) text\b|"
+    r"\b(?:el|este|o) texto\b|\b(?:le|ce) texte\b",
+    re.IGNORECASE,
+)
 _VOWEL_SIGNS = re.compile("[\u064b-\u0652\u0640]")
 _NOT_TASKS = re.compile(r"\w+(?:\(|\.\w|=| = |:=|/)")
 
@@ -165,6 +179,17 @@ def is_self_contained(sentence: str) -> bool:
         and _REFERENCE.search(sentence) is None
         and sentence[-1] not in ":："
     )
+
+
+def is_about_material(sentence: str) -> bool:
+    """Whether it speaks of the text that it stands in ("translate the above"), as far as that can
+    be told (in a few languages)."""
+    return _MATERIAL.search(sentence[:MAX_CHARS]) is not None
+
+
+def introduces_rules(sentence: str) -> bool:
+    """Whether a heading, or words before a colon, say that rules follow."""
+    return _RULES.search(sentence[:MAX_CHARS]) is not None
 
 
 def is_spoken(sentence: str) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from tokenflowd.compress.instructions import (
     LABEL,
+    introduces_rules,
+    is_about_material,
     is_self_contained,
     is_spoken,
     weight_of,
@@ -15,6 +18,8 @@ from tokenflowd.compress.instructions import (
 
 # A longer one is no sentence of an ask.
 MAX_SENTENCE_CHARS = 300
+# The longest words before a long text on the same line: "Käännä englanniksi: ...".
+_MAX_TITLE_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Sentence:
     introduces: bool = False  # ends with a colon, is a heading, a rule or a tag
     is_question: bool = False
     is_self_contained: bool = False  # a task that needs no material
+    is_about_material: bool = False
     ends_line: bool = False
     weight: int = 0
 
@@ -71,7 +77,20 @@ def split_sentences(text: str) -> list[Sentence]:
             paragraph += 1
             sentences.append(Sentence(start, end, paragraph, is_data=True))
             at = end
-    return sentences
+    return _with_rules(text, sentences)
+
+
+def _with_rules(text: str, sentences: Sequence[Sentence]) -> list[Sentence]:
+    """The items of a list that is introduced as rules say how to do it."""
+    weighted: list[Sentence] = []
+    in_rules = False
+    for sentence in sentences:
+        if in_rules and sentence.is_item:
+            sentence = replace(sentence, weight=max(1, sentence.weight))
+        else:
+            in_rules = sentence.introduces and introduces_rules(text[sentence.start : sentence.end])
+        weighted.append(sentence)
+    return weighted
 
 
 def _fenced(text: str) -> list[tuple[int, int]]:
@@ -151,15 +170,20 @@ def _split(text: str, start: int, end: int, paragraph: int) -> list[Sentence]:
         if not text[at:stop].strip():
             continue
         at += len(text[at:stop]) - len(text[at:stop].lstrip())
-        for first, last in _after_colon(text, at, stop):
+        opens = paragraph == 1 and not sentences
+        for first, last in _after_colon(text, at, stop, opens_text=opens):
             sentences.append(_sentence(text, first, last, paragraph, spoken=spoken))
         at = stop
     return sentences
 
 
-def _after_colon(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """A long sentence that begins with a task ends at its colon: "Translate this: ..."."""
+def _after_colon(text: str, start: int, end: int, *, opens_text: bool) -> list[tuple[int, int]]:
+    """A long sentence that begins with a task ends at its colon ("Translate this: ..."), and the
+    first one of a text at an early colon, whatever it says."""
     colon = text.find(": ", start, min(end, start + MAX_SENTENCE_CHARS))
+    goes_on = end - colon > _MAX_TITLE_CHARS or _LINE_END.match(text, end) is None
+    if opens_text and 0 <= colon - start <= _MAX_TITLE_CHARS and goes_on:
+        return [(start, colon + 1), (colon + 2, end)]
     if end - start <= MAX_SENTENCE_CHARS or colon < 0 or not weight_of(text[start:colon]):
         return [(start, end)]
     return [(start, colon + 1), (colon + 2, end)]
@@ -177,6 +201,7 @@ def _sentence(text: str, start: int, end: int, paragraph: int, *, spoken: bool) 
         introduces=len(sentence) <= MAX_SENTENCE_CHARS
         and (sentence[-1] in ":：" or _FRAME.fullmatch(sentence) is not None),
         is_self_contained=is_self_contained(sentence),
+        is_about_material=is_about_material(sentence),
         ends_line=_LINE_END.match(text, end) is not None,
         weight=weight_of(sentence[item.end() :] if item else sentence, spoken=spoken),
     )
@@ -208,7 +233,8 @@ _MAX_LINE_CHARS = 400  # the beginning of a line tells what it is
 
 
 def data_lines(lines: Sequence[str]) -> list[bool]:
-    """Which lines of a paragraph are data. Lines between those are, too, unless they ask."""
+    """Which lines of a paragraph are data. Lines between those are, too, unless one of them asks:
+    then how to do it may stand beside it."""
     in_diff = False
     last = len(lines) - 1
     flags: list[bool] = []
@@ -216,11 +242,15 @@ def data_lines(lines: Sequence[str]) -> list[bool]:
         in_diff = bool(_DIFF.match(line)) or (in_diff and line[0] in " +-@\\")
         is_key = _KEY.match(line) is not None and (0 < index < last or weight_of(line) < 2)
         flags.append(in_diff or _is_data(line) or (is_key and not LABEL.match(line)))
-    if 2 * sum(flags) >= len(lines):
-        for index, line in enumerate(lines):
-            if 0 < index < last and not flags[index]:
-                flags[index] = weight_of(line) < 2
-    return flags
+    if 2 * sum(flags) < len(lines):
+        return flags
+    joined: list[bool] = []
+    for is_data, run in groupby(range(len(lines)), flags.__getitem__):
+        indexes = list(run)
+        is_between = indexes[0] > 0 and indexes[-1] < last
+        asks = any(weight_of(lines[index]) == 2 for index in indexes)
+        joined += [is_data or (is_between and not asks)] * len(indexes)
+    return joined
 
 
 def _is_data(line: str) -> bool:

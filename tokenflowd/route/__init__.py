@@ -2,6 +2,7 @@
 
 from tokenflowd.route.break_even import Decision, Measured, decide
 from tokenflowd.route.corrector import Corrector
+from tokenflowd.route.decisions import Decisions
 from tokenflowd.route.needs import Needs
 from tokenflowd.route.rankings import DEFAULT_CATEGORIES, Rankings
 from tokenflowd.route.router import Route, Router
@@ -10,6 +11,7 @@ __all__ = [
     "DEFAULT_CATEGORIES",
     "Corrector",
     "Decision",
+    "Decisions",
     "Measured",
     "Needs",
     "Rankings",
