@@ -101,7 +101,7 @@ LABEL = re.compile(
     re.IGNORECASE,
 )
 _MAX_WORDS_OF_QUESTION = 20
-_START = re.compile(rf"[\"'“«(¿¡*_]*{_OPENING}(?:{_TASKS})(?!\w)", re.IGNORECASE)
+_START = re.compile(rf"\A[\"'“«(¿¡*_]*+{_OPENING}(?:{_TASKS})(?!\w)", re.IGNORECASE)
 _AFTER_CLAUSE = re.compile(
     r"(?:based|using|given|according|from|in|with|for|as|after|before|if|without|by|once|when|"
     r"anhand|auf|basierend|mit|in|aus|basándote|según|con|en|à partir|d['’]après|selon|avec)\b"
@@ -137,13 +137,13 @@ _EAST_ASIAN = re.compile(
     r"(?:주세요|해줘|해 줘|하시오|십시오|인가요|입니까|습니까|하라|세요)[.!?]*$|^(?:요약|번역)|"
     r"(?:कीजिए|करें|करो|लिखें|लिखिए|बताएं|बताइए|दीजिए|दें)[।.!]*$|^कृपया"
 )
-_WH = re.compile(rf"[\"'“«(¿]*{_OPENING}(?:{_QUESTIONS})(?!\w)", re.IGNORECASE)
-_HOW = re.compile(rf"[\"'“«(*_]*{_OPENING}(?:{_GUIDANCE})(?!\w)", re.IGNORECASE)
+_WH = re.compile(rf"\A[\"'“«(¿]*+{_OPENING}(?:{_QUESTIONS})(?!\w)", re.IGNORECASE)
+_HOW = re.compile(rf"\A[\"'“«(*_]*+{_OPENING}(?:{_GUIDANCE})(?!\w)", re.IGNORECASE)
 _SPEAKER = re.compile(
     r"(?:\[[^\]\n]{1,24}\] *)?([^\W\d_][\w.'’-]{0,30}(?: [\w.'’-]{1,30}){0,2}): \S"
 )
 _CREATE = re.compile(
-    rf"{_OPENING}(?:write|create|generate|draft|compose|plan|design|develop|brainstorm|invent|suggest)"
+    rf"\A{_OPENING}(?:write|create|generate|draft|compose|plan|design|develop|brainstorm|invent|suggest)"
     r"(?: \S+){3}",
     re.IGNORECASE,
 )
@@ -168,7 +168,7 @@ _MATERIAL = re.compile(
     re.IGNORECASE,
 )
 _VOWEL_SIGNS = re.compile("[\u064b-\u0652\u0640]")
-_NOT_TASKS = re.compile(r"\w+(?:\(|\.\w|=| = |:=|/)")
+_NOT_TASKS = re.compile(r"\A\w+(?:\(|\.\w|=| = |:=|/)")
 
 
 def is_self_contained(sentence: str) -> bool:

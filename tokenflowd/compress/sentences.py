@@ -208,7 +208,7 @@ def _sentence(text: str, start: int, end: int, paragraph: int, *, spoken: bool) 
 
 
 _DATA = re.compile(
-    r"[ ]{4,}\S|[ ]*\t|[{}\[\]();]+$|[{}\[\]]+[,;]?(?=\s|$)|[{\[]\"|\"[^\"]*\"\s*:|"
+    r"\A(?:[ ]{4,}\S|[ ]*\t|[{}\[\]();]+$|[{}\[\]]+[,;]?(?=\s|$)|[{\[]\"|\"[^\"]*\"\s*:|"
     r"</?[A-Za-z!?]|\||"
     r"```|~~~|//|/\*|\*/|#!|#include\b|[+-](?=[^\s\d-])|"
     r"diff --git |index [0-9a-f]{6,}|@@ |\+\+\+ |--- \S|"
@@ -221,13 +221,13 @@ _DATA = re.compile(
     r"package \w+;?$|(?:const|let|var|public|private|static|export|async) \w|"
     r"(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|FROM|WHERE|CREATE TABLE|ALTER|LEFT JOIN|JOIN|"
     r"GROUP BY|ORDER BY|VALUES|SET|AND|OR)\b|"
-    r"[\w.\[\]\"'-]+\s*[:+*/|-]?=\s*\S"
+    r"[\w.\[\]\"'-]+\s*[:+*/|-]?=\s*\S)"
 )
 _CODE_INSIDE = re.compile(
-    r"[{};\\]$|\w\([^)]*\)[:;,{]?$|[=!<>]=|=>|->|&&|\|\||::|</|\t.*\t|\S {2,}\S.*\S {2,}\S|"
-    r"(?:[^,]*,(?=\S)){3}|\w\|\w.*\||\|.*\|"
+    r"[{};\\]$|\w\([^)]{0,200}\)[:;,{]?$|[=!<>]=|=>|->|&&|\|\||::|</|\t.*\t|\S {2,}\S.*\S {2,}\S|"
+    r",(?=\S)[^,]*,(?=\S)[^,]*,(?=\S)|\w\|\w.*\||\|.*\|"
 )
-_KEY = re.compile(r"[a-z_][\w.-]*:(?: \S+){0,3}$")  # of YAML, with its value
+_KEY = re.compile(r"\A[a-z_][\w.-]*:(?: \S+){0,3}$")  # of YAML, with its value
 _MIN_LETTERS = 0.6
 _MAX_LINE_CHARS = 400  # the beginning of a line tells what it is
 
