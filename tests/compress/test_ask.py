@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.compress.prompts import DIFF
 from tokenflowd.compress.ask import Part, attach, divide
 
 COUNCIL = (
@@ -27,20 +28,6 @@ MEETING = (
     "что работы займут девять месяцев. "
 )
 COUNCIL_IN_ARABIC = "اجتمع المجلس يوم الثلاثاء لمناقشة الجسر. اشتكى السكان من الضوضاء ليلا. "
-DIFF = """\
-diff --git a/app/limits.go b/app/limits.go
---- a/app/limits.go
-+++ b/app/limits.go
-@@ -4,9 +4,9 @@ package app
- // Limits of one account.
- const (
--  MaxUploads = 10
-+  MaxUploads = 250
-   Currency = "EUR"
- )
--func Open() bool { return false }
-+func Open() bool { return Trial }
-"""
 LOG = "".join(
     f"2026-04-02T07:11:{second}.114Z node-4 INFO [http-21] accepted connection {second}\n"
     for second in range(10, 20)

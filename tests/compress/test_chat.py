@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.conftest import text
 from tokenflowd.compress import CompressionOptions, Compressor, count_tokens
-from tokenflowd.compress.chat import compress_chat, last_user_text, material_tokens
+from tokenflowd.compress.chat import compress_chat, compressible_texts, last_user_text
 
 MEETING = text("meeting.txt")
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": MEETING}}
@@ -38,6 +38,10 @@ def test_a_turn_is_the_same_whatever_comes_after_it(compressor: Compressor) -> N
     assert compressed(compressor, CHAT)[:2] == alone
     other = [*CHAT[:2], {"role": "user", "content": "Was anybody late?"}]
     assert compressed(compressor, other)[:2] == alone
+
+
+def material_tokens(messages: list[dict[str, Any]], **options: Any) -> int:
+    return sum(tokens for _, tokens in compressible_texts(messages, **options))
 
 
 def test_the_ratio_is_that_of_the_material(compressor: Compressor) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.compress.prompts import DIFF
 from tests.conftest import TEXTS, text
 from tokenflowd.compress import CompressionOptions, Compressor, count_tokens
 from tokenflowd.config import PRESERVE_KINDS, CompressConfig
@@ -115,22 +116,6 @@ def test_something_is_left_of_every_text(
     if left:
         assert left in result.compressed_text
     assert result.over_budget is (result.compressed_tokens > result.budget)
-
-
-DIFF = """\
-diff --git a/app/limits.go b/app/limits.go
---- a/app/limits.go
-+++ b/app/limits.go
-@@ -4,9 +4,9 @@ package app
- // Limits of one account.
- const (
--  MaxUploads = 10
-+  MaxUploads = 250
-   Currency = "EUR"
- )
--func Open() bool { return false }
-+func Open() bool { return Trial }
-"""
 
 
 @pytest.mark.parametrize("ratio", [0.2, 0.33, 0.45, 0.6])

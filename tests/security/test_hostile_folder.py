@@ -395,8 +395,8 @@ def test_the_browsers_client_runs_no_module_of_the_folder(victim: Victim) -> Non
     try:
         asyncio.run(open_page())
     finally:
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGINT)  # which ends the app of the page, too
+        process.communicate(timeout=PATIENCE_S)
     assert not (victim.clone / "was-here").exists()
 
 

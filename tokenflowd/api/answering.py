@@ -26,7 +26,6 @@ from tokenflowd.compress.chat import (
     compress_chat,
     compressible_texts,
     last_user_text,
-    material_tokens,
     texts_of,
 )
 from tokenflowd.errors import BadRequest, NotFound, StoreDegraded, TokenFlowError
@@ -188,13 +187,14 @@ class Answering:
             classification, _ = await classify(
                 self._services, self._offload, draft, prompt, chat.categories
             )
-        route = await self._route(chat, classification)
+        texts = await self._compressible_texts(chat)
+        route = await self._route(chat, classification, sum(tokens for _, tokens in texts))
         plan = Plan(chat, route, chat.messages, classification)
         draft.generation = plan.record
         candidates = plan.route.candidates
         draft.model = candidates[0].model if candidates else plan.route.wanted
         if chat.compress is not None:
-            await self._compress(draft, plan, chat.compress)
+            await self._compress(draft, plan, chat.compress, texts)
         return plan
 
     async def classify_beside(self, draft: Draft, plan: Plan) -> None:
@@ -265,11 +265,24 @@ class Answering:
         await refreshing
         return choose(discovery.local_candidates())
 
-    async def _route(self, chat: Chat, classification: Classification | None) -> Route:
+    async def _compressible_texts(self, chat: Chat) -> list[tuple[str, int]]:
+        """Found once for a request: dividing a text takes its time. None unless it is asked for."""
+        if chat.compress is None:
+            return []
+        return await self._offload.run(
+            compressible_texts,
+            chat.messages,
+            min_tokens=chat.min_compress_tokens,
+            attachment=chat.attachment,
+        )
+
+    async def _route(
+        self, chat: Chat, classification: Classification | None, compressible_tokens: int
+    ) -> Route:
         router = self._services.router
         if classification is not None:
             auto_ratio = self._services.config.route.auto_ratio
-            needs = await self._offload.run(_needs_of, chat, auto_ratio)
+            needs = await self._offload.run(_needs_of, chat, compressible_tokens, auto_ratio)
             return await self.route_by(
                 lambda local: router.for_category(classification, local, needs)
             )
@@ -279,14 +292,19 @@ class Answering:
             raise BadRequest(f"{chat.model} makes vectors only: send it texts at /v1/embeddings")
         return await self.route_by(lambda local: router.for_model(chat.model, local))
 
-    async def _compress(self, draft: Draft, plan: Plan, wanted: float | Literal["auto"]) -> None:
+    async def _compress(
+        self,
+        draft: Draft,
+        plan: Plan,
+        wanted: float | Literal["auto"],
+        texts: Sequence[tuple[str, int]],
+    ) -> None:
         chat = plan.chat
         plan.measured = await self._reads.run(self._measure, plan.route)
         which: dict[str, Any] = {
             "min_tokens": chat.min_compress_tokens,
             "attachment": chat.attachment,
         }
-        texts = await self._offload.run(compressible_texts, chat.messages, **which)
         settings = self._services.config.route
         if isinstance(wanted, str):
             ratio = settings.auto_ratio
@@ -348,7 +366,7 @@ def _as_sent(message: ChatMessage) -> Message:
     return Message(str(message.get("role", "")), text)
 
 
-def _needs_of(chat: Chat, auto_ratio: float) -> Needs:
+def _needs_of(chat: Chat, compressible_tokens: int, auto_ratio: float) -> Needs:
     """What the model has to take that `auto` chooses, once the chat is compressed if it is to be;
     with "auto" perhaps to `auto_ratio`."""
     parameters = chat.parameters
@@ -360,14 +378,8 @@ def _needs_of(chat: Chat, auto_ratio: float) -> Needs:
         tokens += count_tokens(msgspec.json.encode(tools).decode())
     if chat.compress is not None:
         ratio = auto_ratio if isinstance(chat.compress, str) else chat.compress
-        tokens -= int((1 - ratio) * _compressible_tokens(chat))
+        tokens -= int((1 - ratio) * compressible_tokens)
     return Needs(holds(chat.messages, IMAGE_PARTS), bool(tools), tokens)
-
-
-def _compressible_tokens(chat: Chat) -> int:
-    return material_tokens(
-        chat.messages, min_tokens=chat.min_compress_tokens, attachment=chat.attachment
-    )
 
 
 def _tokens_of(messages: Sequence[ChatMessage]) -> int:

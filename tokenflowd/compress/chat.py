@@ -41,14 +41,6 @@ def last_user_text(messages: Sequence[ChatMessage]) -> str:
     return ""
 
 
-def material_tokens(
-    messages: Sequence[ChatMessage], *, min_tokens: int = MIN_TOKENS, attachment: str = ""
-) -> int:
-    """Tokens of the material that `compress_chat` would compress."""
-    texts = compressible_texts(messages, min_tokens=min_tokens, attachment=attachment)
-    return sum(tokens for _, tokens in texts)
-
-
 def compressible_texts(
     messages: Sequence[ChatMessage], *, min_tokens: int = MIN_TOKENS, attachment: str = ""
 ) -> list[tuple[str, int]]:
